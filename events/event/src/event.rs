@@ -1,0 +1,234 @@
+//! What happened, in our own words.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::{Cause, EventId, InstanceId};
+
+/// What happened, whatever the channel that told it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// What kind of event it is.
+    pub kind: EventType,
+    /// Who says so, for example `aws.ec2.metadata-service`; free text.
+    pub source: String,
+    /// When it happened, by the clock of the source.
+    pub time: Timestamp,
+    /// The id that the channel gave it. Two channels give the same event two ids.
+    pub id: EventId,
+    /// The instance it is about, where it is about one.
+    pub instance: Option<InstanceId>,
+    /// The account it comes from: 12 digits, as text.
+    pub account: Option<String>,
+    /// The Region it comes from.
+    pub region: Option<String>,
+    /// How much it matters.
+    pub severity: Severity,
+    /// When the instance is taken away; `None` when the source does not say.
+    pub deadline: Option<Timestamp>,
+    /// Why the instance goes; `None` for an event that takes nothing away.
+    pub cause: Option<Cause>,
+    /// What is done to the instance; `None` for an event that takes nothing away.
+    pub action: Option<LossAction>,
+    /// The loss that was announced is off.
+    pub cancelled: bool,
+    /// An exercise: handlers may hold back.
+    pub drill: bool,
+    /// Told a second time from an archive; it must never act on an instance.
+    pub replay: Option<String>,
+    /// What the event says beyond that, by the names the plugin wire knows.
+    pub data: Map<String, Value>,
+}
+
+/// A kind of event. Kinds we do not know are values too.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each variant is the name of its text in `as_str`")]
+pub enum EventType {
+    SpotInterrupt,
+    SpotRebalance,
+    InstanceTermination,
+    AutoscalingScale,
+    DiskLow,
+    CpuHigh,
+    MemoryPressure,
+    NetworkDown,
+    InstanceIdle,
+    InstanceActive,
+    InstanceRegistered,
+    InstanceUpdated,
+    InstanceDeleted,
+    IncidentPhase,
+    IncidentOutcome,
+    HealthChanged,
+    TriggerTeardown,
+    TriggerScale,
+    TriggerUpdate,
+    /// `custom`, or a name below it such as `custom.deploy`.
+    Custom(String),
+    /// A kind of which this version knows nothing.
+    Unknown(String),
+}
+
+/// The kinds with a fixed name.
+const NAMED: [(&str, EventType); 19] = [
+    ("cloud.spot.interrupt", EventType::SpotInterrupt),
+    ("cloud.spot.rebalance", EventType::SpotRebalance),
+    ("cloud.instance.termination", EventType::InstanceTermination),
+    ("cloud.autoscaling.scale", EventType::AutoscalingScale),
+    ("system.disk.low", EventType::DiskLow),
+    ("system.cpu.high", EventType::CpuHigh),
+    ("system.memory.pressure", EventType::MemoryPressure),
+    ("system.network.down", EventType::NetworkDown),
+    ("instance.idle", EventType::InstanceIdle),
+    ("instance.active", EventType::InstanceActive),
+    ("instance.registered", EventType::InstanceRegistered),
+    ("instance.updated", EventType::InstanceUpdated),
+    ("instance.deleted", EventType::InstanceDeleted),
+    ("incident.phase", EventType::IncidentPhase),
+    ("incident.outcome", EventType::IncidentOutcome),
+    ("health.changed", EventType::HealthChanged),
+    ("trigger.teardown", EventType::TriggerTeardown),
+    ("trigger.scale", EventType::TriggerScale),
+    ("trigger.update", EventType::TriggerUpdate),
+];
+
+impl EventType {
+    /// The name on every wire, in policies and in logs.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Custom(text) | Self::Unknown(text) => text,
+            named => NAMED.iter().find(|(_, kind)| kind == named).map_or("", |(name, _)| name),
+        }
+    }
+
+    /// The names of all kinds that have a fixed one.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMED.iter().map(|(name, _)| *name)
+    }
+}
+
+impl fmt::Display for EventType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text cannot name a kind of event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an event type: expected 1 to 128 letters, digits, `.`, `-` and `_`")]
+pub struct NotAnEventType(String);
+
+impl FromStr for EventType {
+    type Err = NotAnEventType;
+
+    fn from_str(text: &str) -> Result<Self, NotAnEventType> {
+        let fine = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_');
+        if text.is_empty() || text.len() > 128 || !text.bytes().all(fine) {
+            return Err(NotAnEventType(text.chars().take(64).collect()));
+        }
+        if let Some((_, kind)) = NAMED.iter().find(|(name, _)| *name == text) {
+            return Ok(kind.clone());
+        }
+        Ok(match text == "custom" || text.starts_with("custom.") {
+            true => Self::Custom(text.to_owned()),
+            false => Self::Unknown(text.to_owned()),
+        })
+    }
+}
+
+/// How much an event matters; on the wire a number from 0 to 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// 0: good to know.
+    Info,
+    /// 1: something may follow.
+    Warning,
+    /// 2: something follows soon.
+    Urgent,
+    /// 3: now.
+    Critical,
+}
+
+impl Severity {
+    /// The number on the wire.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Info => 0,
+            Self::Warning => 1,
+            Self::Urgent => 2,
+            Self::Critical => 3,
+        }
+    }
+
+    /// The severity of a number on the wire, `None` above 3.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        [Self::Info, Self::Warning, Self::Urgent, Self::Critical]
+            .into_iter()
+            .find(|severity| u64::from(severity.number()) == number)
+    }
+
+    /// The word for logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Urgent => "urgent",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// What is done to the instance.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LossAction {
+    /// It ends for good.
+    Terminate,
+    /// It stops; its volumes stay.
+    Stop,
+    /// Its memory is frozen to disk, at once: there is no time at all.
+    Hibernate,
+    /// It restarts.
+    Reboot,
+    /// A word we do not know, kept; treated as [`LossAction::Terminate`].
+    Other(String),
+}
+
+impl LossAction {
+    /// The word as the source wrote it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Terminate => "terminate",
+            Self::Stop => "stop",
+            Self::Hibernate => "hibernate",
+            Self::Reboot => "reboot",
+            Self::Other(word) => word,
+        }
+    }
+
+    /// The action of a word; any word is one. Words are cut at 64 characters, and what is not a
+    /// letter, digit or hyphen becomes `?`, since the action stands in incident keys.
+    #[must_use]
+    pub fn of(word: &str) -> Self {
+        match word {
+            "terminate" => Self::Terminate,
+            "stop" => Self::Stop,
+            "hibernate" => Self::Hibernate,
+            "reboot" => Self::Reboot,
+            other => Self::Other(
+                other
+                    .chars()
+                    .take(64)
+                    .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '?' })
+                    .collect(),
+            ),
+        }
+    }
+}
