@@ -43,6 +43,69 @@ pub struct Event {
     pub data: Map<String, Value>,
 }
 
+impl Event {
+    /// An event of which nothing more is known: of the usual severity, without an instance.
+    #[must_use]
+    pub fn new(kind: EventType, source: &str, time: Timestamp, id: EventId) -> Self {
+        Self {
+            severity: kind.severity(),
+            kind,
+            source: source.to_owned(),
+            time,
+            id,
+            instance: None,
+            account: None,
+            region: None,
+            deadline: None,
+            cause: None,
+            action: None,
+            cancelled: false,
+            drill: false,
+            replay: None,
+            data: Map::new(),
+        }
+    }
+
+    /// What in the event is not ours; `None` when nothing speaks against it.
+    ///
+    /// What the event or we do not know is not compared.
+    #[must_use]
+    pub fn foreign(&self, home: &Home<'_>) -> Option<Foreign> {
+        fn differ<T: PartialEq + ?Sized>(theirs: Option<&T>, ours: Option<&T>) -> bool {
+            theirs.zip(ours).is_some_and(|(theirs, ours)| theirs != ours)
+        }
+        if differ(self.account.as_deref(), home.account) {
+            return Some(Foreign::Account);
+        }
+        if differ(self.region.as_deref(), home.region) {
+            return Some(Foreign::Region);
+        }
+        differ(self.instance.as_ref(), home.instance).then_some(Foreign::Instance)
+    }
+}
+
+/// Where we are: what an event must not contradict to be ours.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Home<'a> {
+    /// Our account.
+    pub account: Option<&'a str>,
+    /// Our Region.
+    pub region: Option<&'a str>,
+    /// Our instance; `None` where we are no instance.
+    pub instance: Option<&'a InstanceId>,
+}
+
+/// What shows that an event is not ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// It comes from another account.
+    Account,
+    /// It comes from another Region.
+    Region,
+    /// It is about another instance.
+    Instance,
+}
+
 /// A kind of event. Kinds we do not know are values too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each variant is the name of its text in `as_str`")]
@@ -99,9 +162,36 @@ impl EventType {
     /// The name on every wire, in policies and in logs.
     #[must_use]
     pub fn as_str(&self) -> &str {
+        if let Self::Custom(text) | Self::Unknown(text) = self {
+            return text;
+        }
+        NAMED.iter().find(|(_, kind)| kind == self).map_or("", |(name, _)| name)
+    }
+
+    /// How much an event of this kind matters when nothing more is said.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
         match self {
-            Self::Custom(text) | Self::Unknown(text) => text,
-            named => NAMED.iter().find(|(_, kind)| kind == named).map_or("", |(name, _)| name),
+            Self::SpotInterrupt | Self::InstanceTermination => Severity::Urgent,
+            Self::SpotRebalance
+            | Self::DiskLow
+            | Self::CpuHigh
+            | Self::MemoryPressure
+            | Self::NetworkDown => Severity::Warning,
+            Self::AutoscalingScale
+            | Self::InstanceIdle
+            | Self::InstanceActive
+            | Self::InstanceRegistered
+            | Self::InstanceUpdated
+            | Self::InstanceDeleted
+            | Self::IncidentPhase
+            | Self::IncidentOutcome
+            | Self::HealthChanged
+            | Self::TriggerTeardown
+            | Self::TriggerScale
+            | Self::TriggerUpdate
+            | Self::Custom(_)
+            | Self::Unknown(_) => Severity::Info,
         }
     }
 

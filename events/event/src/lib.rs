@@ -12,7 +12,7 @@ mod ids;
 mod incident;
 pub mod wire;
 
-pub use event::{Event, EventType, LossAction, NotAnEventType, Severity};
+pub use event::{Event, EventType, Foreign, Home, LossAction, NotAnEventType, Severity};
 pub use ids::{
     BootId, EventId, IncidentKey, InstanceId, NotABootId, NotAPluginName, NotAnEventId,
     NotAnInstanceId, PluginName,

@@ -1,0 +1,72 @@
+//! Members of objects from outside.
+
+use serde_json::{Map, Value};
+
+use super::ReadError;
+use crate::InstanceId;
+
+/// How much of a text from outside an error shows, in characters.
+const SHOWN: usize = 64;
+
+/// A member that is not there.
+pub(super) fn missing(at: &str, expected: &'static str) -> ReadError {
+    ReadError::Missing { at: at.to_owned(), expected }
+}
+
+/// A member that holds something else.
+pub(super) fn wrong(at: &str, found: &Value, expected: &'static str) -> ReadError {
+    ReadError::Field { at: at.to_owned(), found: shown(found), expected }
+}
+
+/// A text that must be there. `at` is its whole path, which ends with `key`.
+pub(super) fn text<'a>(
+    members: &'a Map<String, Value>,
+    key: &str,
+    at: &str,
+    expected: &'static str,
+) -> Result<&'a str, ReadError> {
+    match members.get(key) {
+        None | Some(Value::Null) => Err(missing(at, expected)),
+        Some(Value::String(text)) => Ok(text),
+        Some(other) => Err(wrong(at, other, expected)),
+    }
+}
+
+/// A text that may be there; anything but a text counts as absent.
+pub(super) fn maybe<'a>(members: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+    members.get(key).and_then(Value::as_str)
+}
+
+/// An instance id that must be there.
+pub(super) fn instance(
+    members: &Map<String, Value>,
+    key: &str,
+    at: &str,
+) -> Result<InstanceId, ReadError> {
+    const EXPECTED: &str = "an instance id";
+    let text = text(members, key, at, EXPECTED)?;
+    text.parse().map_err(|_bad| wrong(at, &text.into(), EXPECTED))
+}
+
+/// An account id: 12 digits.
+pub(super) fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|c| c.is_ascii_digit())
+}
+
+/// The name of a Region or a zone, loosely: new ones come without us.
+pub(super) fn is_place(text: &str) -> bool {
+    let fine = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(fine)
+}
+
+/// What an error shows of a value; control characters are escaped.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(_) => "a boolean".to_owned(),
+        Value::Number(_) => "a number".to_owned(),
+        Value::String(text) => format!("{:?}", text.chars().take(SHOWN).collect::<String>()),
+        Value::Array(_) => "an array".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}
