@@ -1,1 +1,39 @@
-//! TODO-skeleton
+//! Policies: what operators store, checked, selected for an event and scheduled into a plan.
+//!
+//! The way of an event through this crate: [`document`] makes the JSON that patterns see,
+//! [`select`] finds the policies that match it, [`steps`] makes one step of each of their
+//! handlers, and [`next`] says, as often as it is asked, which steps start with what budget and
+//! which are dropped and why. [`schedule`] asks `next` until nothing is pending, as if every
+//! step used its whole budget: the worst case, as a value that prints.
+//!
+//! Policies come in by [`check`] (strict: for a person who can mend the text), [`read_all`]
+//! (tolerant: one bad policy never stops the others) or [`from_settings`] (the two layouts of a
+//! configuration file).
+//!
+//! Invariants: no I/O, no clock, no async; time is handed over as what is left. Nothing here
+//! panics on any text. No value of a handler's `config` stands in a fault or in debug output,
+//! since secrets may stand there.
+
+mod check;
+mod fault;
+mod fields;
+mod json;
+mod policy;
+mod schedule;
+mod secret;
+mod select;
+mod settings;
+mod step;
+
+pub use check::{check, read_all};
+pub use fault::Fault;
+pub use json::{DEPTH, SIZE};
+pub use policy::{
+    Action, ActionName, Band, DEFAULT_MINIMUM, DEFAULT_PRIORITY, DEFAULT_RESERVE, Dispatch, Drill,
+    Handler, LONGEST, NotAPolicyName, Policy, PolicyName, When,
+};
+pub use schedule::{INSTANT_BUDGET, Plan, PlannedStep, Turn, Why, next, schedule};
+pub use secret::{SecretRef, secret_reference};
+pub use select::{Facts, document, select};
+pub use settings::from_settings;
+pub use step::{Step, StepId, handled, merge, steps, undo_steps};

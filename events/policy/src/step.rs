@@ -1,0 +1,164 @@
+//! Steps: one handler of one selected policy each, in the order in which they go.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use snooze_event::{Event, PluginName};
+
+use crate::policy::Keys;
+use crate::{Dispatch, Drill, Handler, Policy, PolicyName, Why};
+
+/// What a step is called in the journal, in plans and in outcomes: `POLICY/PLUGIN`, for the
+/// second handler of the same plugin `POLICY/PLUGIN#2`, for an undo handler
+/// `POLICY/undo/PLUGIN`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId(String);
+
+impl StepId {
+    /// The text of the id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// An id read back from where one was stored.
+    #[must_use]
+    pub fn stored(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One handler of one selected policy.
+#[derive(Clone, PartialEq)]
+pub struct Step {
+    /// What it is called.
+    pub id: StepId,
+    /// The policy it comes from.
+    pub policy: PolicyName,
+    /// The plugin that does it.
+    pub plugin: PluginName,
+    /// Larger goes first; equal ones run side by side.
+    pub priority: i64,
+    /// The longest it may take.
+    pub timeout: Duration,
+    /// With less than this it is not started.
+    pub minimum: Duration,
+    /// What stays free before the deadline when it ends.
+    pub reserve: Duration,
+    /// Running it twice does no harm.
+    pub repeatable: bool,
+    /// It is started when there is no time left at all.
+    pub instant: bool,
+    /// Its policy ends with the first handler that handled the event.
+    pub first_handled: bool,
+    /// It is reported and does not run: the event is a drill and the policy holds back in one.
+    pub rehearse: bool,
+    /// Its parameters.
+    pub config: Map<String, Value>,
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Step")
+            .field("id", &self.id)
+            .field("policy", &self.policy)
+            .field("plugin", &self.plugin)
+            .field("priority", &self.priority)
+            .field("timeout", &self.timeout)
+            .field("minimum", &self.minimum)
+            .field("reserve", &self.reserve)
+            .field("repeatable", &self.repeatable)
+            .field("instant", &self.instant)
+            .field("first_handled", &self.first_handled)
+            .field("rehearse", &self.rehearse)
+            .field("config", &Keys(&self.config))
+            .finish()
+    }
+}
+
+/// The steps of the handlers of the selected policies: by priority, the largest first, then in
+/// the order in which they stand.
+#[must_use]
+pub fn steps(selected: &[&Policy], event: &Event) -> Vec<Step> {
+    all(selected, event, "", |policy| &policy.handlers)
+}
+
+/// The steps that undo what was done for a loss that did not come true, in the same order.
+#[must_use]
+pub fn undo_steps(selected: &[&Policy], event: &Event) -> Vec<Step> {
+    all(selected, event, "undo/", |policy| &policy.undo)
+}
+
+fn all(
+    selected: &[&Policy],
+    event: &Event,
+    part: &str,
+    handlers: fn(&Policy) -> &Vec<Handler>,
+) -> Vec<Step> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut steps = Vec::new();
+    for policy in selected {
+        for handler in handlers(policy) {
+            let name = format!("{}/{part}{}", policy.name, handler.plugin);
+            let count = counts.entry(name.clone()).or_default();
+            *count += 1;
+            let id = match *count {
+                1 => StepId(name),
+                count => StepId(format!("{name}#{count}")),
+            };
+            steps.push(step(id, policy, handler, event));
+        }
+    }
+    by_priority(&mut steps);
+    steps
+}
+
+fn step(id: StepId, policy: &Policy, handler: &Handler, event: &Event) -> Step {
+    Step {
+        id,
+        policy: policy.name.clone(),
+        plugin: handler.plugin.clone(),
+        priority: handler.priority,
+        timeout: handler.timeout,
+        minimum: handler.minimum,
+        reserve: policy.reserve,
+        repeatable: handler.repeatable,
+        instant: handler.instant,
+        first_handled: policy.dispatch == Dispatch::FirstHandled,
+        rehearse: event.drill && policy.drill == Drill::Rehearse,
+        config: handler.config.clone(),
+    }
+}
+
+/// The order of steps; equal ones keep theirs.
+fn by_priority(steps: &mut [Step]) {
+    steps.sort_by_key(|step| Reverse(step.priority));
+}
+
+/// Adds the steps that a second event of the same incident brings. A step that is there already,
+/// pending, running or ended, is not there twice.
+pub fn merge(steps: &mut Vec<Step>, more: Vec<Step>) {
+    let mut known: BTreeSet<StepId> = steps.iter().map(|step| step.id.clone()).collect();
+    steps.extend(more.into_iter().filter(|step| known.insert(step.id.clone())));
+    by_priority(steps);
+}
+
+/// The pending steps that are dropped because the step `by` reported that it handled the event:
+/// those of its policy, where that ends with the first one.
+#[must_use]
+pub fn handled(pending: &[Step], by: &Step) -> Vec<(StepId, Why)> {
+    pending
+        .iter()
+        .filter(|step| by.first_handled && step.policy == by.policy && step.id != by.id)
+        .map(|step| (step.id.clone(), Why::HandledBefore(by.id.clone())))
+        .collect()
+}
