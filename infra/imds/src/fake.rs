@@ -76,3 +76,6 @@ impl Deref for Fake {
         &self.stage
     }
 }
+
+#[cfg(test)]
+mod tests;
