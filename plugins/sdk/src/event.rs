@@ -1,0 +1,121 @@
+//! An event as a plugin sees it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use snooze_event::Severity;
+
+/// What happened, as it came over the wire.
+///
+/// Everything that is absent or unreadable is empty, so that a plugin always gets its event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginEvent {
+    /// What kind of event, for example `cloud.spot.interrupt`.
+    pub kind: String,
+    /// Who says so.
+    pub source: String,
+    /// The id of the event. Each channel gives its own: see [`PluginEvent::incident`].
+    pub id: String,
+    /// When it happened.
+    pub timestamp: Option<Timestamp>,
+    /// How much it matters.
+    pub severity: Severity,
+    /// When the instance goes.
+    pub deadline: Option<Timestamp>,
+    /// What the event says beyond that; for a Spot interruption `action`, `time`,
+    /// `timeRemaining`, `instanceID` and `instanceType`.
+    pub data: Map<String, Value>,
+    /// The loss it belongs to, the same however often it was signalled.
+    pub incident: Option<String>,
+    /// How often this step was begun for the incident, from 1.
+    pub attempt: u64,
+    /// An exercise: show what would be done, and hold back from what cannot be undone.
+    pub drill: bool,
+    /// The whole event as it came.
+    pub raw: Value,
+}
+
+/// The longest time that is left: a bound for figures that make no sense.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+impl PluginEvent {
+    /// Reads the value of `params.event`.
+    #[must_use]
+    pub fn read(raw: Value) -> Self {
+        let said = |key: &str| raw.get(key).and_then(Value::as_str).map(str::to_owned);
+        let time = |key: &str| raw.get(key)?.as_str()?.parse().ok();
+        let number = |key: &str| raw.get(key).and_then(Value::as_u64);
+        Self {
+            kind: said("type").unwrap_or_default(),
+            source: said("source").unwrap_or_default(),
+            id: said("id").unwrap_or_default(),
+            timestamp: time("timestamp"),
+            severity: number("severity").and_then(Severity::from_number).unwrap_or(Severity::Info),
+            deadline: time("deadline"),
+            data: raw.get("data").and_then(Value::as_object).cloned().unwrap_or_default(),
+            incident: said("incident").filter(|key| !key.is_empty()),
+            attempt: number("attempt").unwrap_or(1).max(1),
+            drill: raw.get("drill").and_then(Value::as_bool).unwrap_or(false),
+            raw,
+        }
+    }
+
+    /// How long the instance had left when the request was written: `data.timeRemaining`, whole
+    /// or broken seconds. `None` when the event does not say; zero when the time is over.
+    #[must_use]
+    pub fn time_remaining(&self) -> Option<Duration> {
+        let seconds = self.data.get("timeRemaining")?.as_f64()?;
+        Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(LONGEST).min(LONGEST))
+    }
+
+    /// What a plugin remembers to do a thing once: the incident, or the event where it belongs
+    /// to none. `None` when the event has neither.
+    #[must_use]
+    pub fn once_key(&self) -> Option<&str> {
+        self.incident.as_deref().or(Some(self.id.as_str())).filter(|key| !key.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    // S1-37 to S1-39, S0-54, D-5
+    #[test]
+    fn the_keys_of_the_wire_are_read() {
+        let event = PluginEvent::read(json!({
+            "type": "cloud.spot.interrupt", "source": "aws.ec2.metadata-service", "id": "e-1",
+            "timestamp": "2026-03-01T12:00:00Z", "severity": 2,
+            "deadline": "2026-03-01T12:02:00Z", "incident": "i-1/b/spot/terminate",
+            "attempt": 2, "drill": true,
+            "data": { "action": "terminate", "timeRemaining": 118.5 },
+        }));
+        assert_eq!(event.kind, "cloud.spot.interrupt");
+        assert_eq!((event.severity, event.attempt, event.drill), (Severity::Urgent, 2, true));
+        assert_eq!(event.time_remaining(), Some(Duration::from_millis(118_500)));
+        assert_eq!(event.deadline, Some("2026-03-01T12:02:00Z".parse().unwrap()));
+        assert_eq!(event.once_key(), Some("i-1/b/spot/terminate"));
+    }
+
+    // D-2
+    #[test]
+    fn time_remaining_may_be_whole_broken_negative_huge_or_absent() {
+        let remaining = |value: Value| {
+            PluginEvent::read(json!({ "data": { "timeRemaining": value } })).time_remaining()
+        };
+        assert_eq!(remaining(json!(120)), Some(Duration::from_secs(120)));
+        assert_eq!(remaining(json!(0.5)), Some(Duration::from_millis(500)));
+        assert_eq!(remaining(json!(-3)), Some(Duration::ZERO));
+        assert_eq!(remaining(json!(1e300)), Some(LONGEST));
+        assert_eq!(remaining(json!("soon")), None);
+    }
+
+    #[test]
+    fn an_event_that_is_nothing_is_still_an_event() {
+        let event = PluginEvent::read(json!(null));
+        assert_eq!((event.kind.as_str(), event.attempt, event.once_key()), ("", 1, None));
+    }
+}
