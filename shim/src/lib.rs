@@ -1,1 +1,3 @@
-//! TODO-skeleton
+//! The daemon on the instance.
+
+pub mod launch;

@@ -1,0 +1,190 @@
+//! The keeper: see the module above.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use tokio::signal::unix::{self, SignalKind};
+use tokio::time::{Instant, sleep};
+
+use super::{Fault, OWN_PROGRAM, Target, VERB, tree};
+
+/// How long a keeper waits for its predecessor: what a daemon that was killed left behind is being
+/// killed too, which takes milliseconds unless a process hangs in the kernel.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// How often the lock is tried.
+const LOCK_STEP: Duration = Duration::from_millis(5);
+
+/// How long to wait for killed processes before looking for more of them.
+const BURY_STEP: Duration = Duration::from_millis(5);
+
+/// Runs the plugin and returns when nothing of it is left.
+pub(super) fn keep(parent: Pid, lock: &Path, target: &Target) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let kept = match runtime {
+        Ok(runtime) => {
+            runtime.block_on(async { Keeper::start(parent, lock, target).await?.run().await })
+        }
+        Err(source) => Err(cannot("runtime", &source)),
+    };
+    kept.unwrap_or_else(|fault| fault.tell())
+}
+
+struct Keeper {
+    me: Pid,
+    plugin: Pid,
+    signals: Signals,
+    /// Held as long as anything of the plugin lives.
+    _lock: File,
+}
+
+struct Signals {
+    term: unix::Signal,
+    quit: unix::Signal,
+    child: unix::Signal,
+}
+
+impl Keeper {
+    async fn start(parent: Pid, lock: &Path, target: &Target) -> Result<Self, Fault> {
+        let me = rustix::process::getpid();
+        let mut signals = Signals::new().map_err(|source| cannot("signals", &source))?;
+        rustix::process::set_parent_process_death_signal(Some(Signal::QUIT))
+            .and_then(|()| rustix::process::set_child_subreaper(Some(me)))
+            .map_err(|source| cannot("process attributes", &source.into()))?;
+        if rustix::process::getppid() != Some(parent) {
+            return Err(Fault::CannotStart("the daemon is gone".to_owned()));
+        }
+        let lock = locked(lock, &mut signals).await?;
+        let plugin = Command::new(OWN_PROGRAM)
+            .args([VERB, "exec", &me.to_string()])
+            .args(target.to_args())
+            .spawn()
+            .map_err(|source| cannot("second stage", &source))?;
+        let plugin = Pid::from_child(&plugin);
+        // Should this fail, the end of this process is the end of the plugin.
+        let_go_of_pipes().map_err(|source| cannot("pipes", &source.into()))?;
+        Ok(Self { me, plugin, signals, _lock: lock })
+    }
+
+    async fn run(mut self) -> Result<ExitCode, Fault> {
+        let code = self.watch().await;
+        self.bury().await;
+        Ok(ExitCode::from(code))
+    }
+
+    /// Waits for the plugin to end, passes signals on; returns the code for it.
+    async fn watch(&mut self) -> u8 {
+        loop {
+            while let Reaped::One(pid, status) = reap() {
+                if pid == self.plugin {
+                    return code_of(status);
+                }
+            }
+            tokio::select! {
+                _ = self.signals.child.recv() => {}
+                _ = self.signals.term.recv() => self.terminate(),
+                _ = self.signals.quit.recv() => kill_all(self.me),
+            }
+        }
+    }
+
+    fn terminate(&self) {
+        // Before its `setsid` the plugin has no group of its own.
+        if rustix::process::kill_process_group(self.plugin, Signal::TERM).is_err() {
+            let _ = rustix::process::kill_process(self.plugin, Signal::TERM);
+        }
+    }
+
+    /// Kills and reaps until no child is left: whoever loses its parent becomes ours.
+    async fn bury(&mut self) {
+        loop {
+            match reap() {
+                Reaped::One(..) => continue,
+                Reaped::NoChild => return,
+                Reaped::NoneYet => kill_all(self.me),
+            }
+            tokio::select! {
+                _ = self.signals.child.recv() => {}
+                () = sleep(BURY_STEP) => {}
+            }
+        }
+    }
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            term: unix::signal(SignalKind::terminate())?,
+            quit: unix::signal(SignalKind::quit())?,
+            child: unix::signal(SignalKind::child())?,
+        })
+    }
+}
+
+fn kill_all(me: Pid) {
+    for pid in tree::descendants_of(me) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
+    }
+}
+
+enum Reaped {
+    One(Pid, WaitStatus),
+    NoneYet,
+    NoChild,
+}
+
+fn reap() -> Reaped {
+    match rustix::process::wait(WaitOptions::NOHANG) {
+        Ok(Some((pid, status))) => Reaped::One(pid, status),
+        Ok(None) => Reaped::NoneYet,
+        Err(_) => Reaped::NoChild,
+    }
+}
+
+fn code_of(status: WaitStatus) -> u8 {
+    let code = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 255,
+    };
+    u8::try_from(code).unwrap_or(255)
+}
+
+/// The lock of this step, waited for until the keeper before this one has ended.
+async fn locked(path: &Path, signals: &mut Signals) -> Result<File, Fault> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(|source| cannot("lock file", &source.into()))?;
+    let end = Instant::now() + LOCK_WAIT;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file.into()),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(Fault::CannotStart("an earlier run of it is not dead yet".to_owned()));
+            }
+            Err(source) => return Err(cannot("lock file", &source.into())),
+        }
+        tokio::select! {
+            _ = signals.term.recv() => return Err(Fault::CannotStart("stopped".to_owned())),
+            _ = signals.quit.recv() => return Err(Fault::CannotStart("stopped".to_owned())),
+            () = sleep(LOCK_STEP) => {}
+        }
+    }
+}
+
+/// Leaves the pipes to the plugin alone, so that the daemon sees it close them.
+fn let_go_of_pipes() -> rustix::io::Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)
+}
+
+fn cannot(what: &str, source: &std::io::Error) -> Fault {
+    Fault::CannotStart(format!("{what}: {source}"))
+}
