@@ -13,8 +13,19 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(path: &str, text: impl Into<String>) -> Self {
+    /// The fault `text` at `path`.
+    #[must_use]
+    pub fn new(path: &str, text: impl Into<String>) -> Self {
         Self { path: path.to_owned(), text: text.into() }
+    }
+}
+
+impl Fault {
+    /// The fault as it is seen from a document in which this one stands at `path`.
+    #[must_use]
+    pub fn below(self, path: &str) -> Self {
+        let inner = self.path.strip_prefix('$').unwrap_or(&self.path);
+        Self { path: format!("{path}{inner}"), text: self.text }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::secret::is_broken_reference;
 
 /// What becomes of keys and words that are not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unknown {
+pub enum Unknown {
     /// They are faults.
     Refuse,
     /// They are left out: the document says that it is of a newer minor version.
@@ -26,14 +26,14 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 /// One object of a document.
 #[derive(Debug)]
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     pub(crate) path: String,
     object: &'a Map<String, Value>,
 }
 
 impl<'a> Fields<'a> {
     /// The object at `path`; a fault when it is none.
-    pub(crate) fn of(path: &str, value: &'a Value, faults: &mut Vec<Fault>) -> Option<Self> {
+    pub fn of(path: &str, value: &'a Value, faults: &mut Vec<Fault>) -> Option<Self> {
         let Value::Object(object) = value else {
             faults.push(wrong_kind(path, "an object", value));
             return None;
@@ -42,7 +42,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A fault for each key that is not `known`.
-    pub(crate) fn expect(&self, known: &[&str], unknown: Unknown, faults: &mut Vec<Fault>) {
+    pub fn expect(&self, known: &[&str], unknown: Unknown, faults: &mut Vec<Fault>) {
         if unknown == Unknown::LeaveOut {
             return;
         }
@@ -52,16 +52,18 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&'a Value> {
+    /// A member, `None` when it is missing.
+    pub fn get(&self, key: &str) -> Option<&'a Value> {
         self.object.get(key)
     }
 
-    pub(crate) fn members(&self) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
+    /// All members.
+    pub fn members(&self) -> impl Iterator<Item = (&'a String, &'a Value)> + use<'a> {
         self.object.iter()
     }
 
     /// Whether an entry that can be switched off is on.
-    pub(crate) fn flag(&self, key: &str, default: bool, faults: &mut Vec<Fault>) -> bool {
+    pub fn flag(&self, key: &str, default: bool, faults: &mut Vec<Fault>) -> bool {
         let Some(value) = self.get(key) else { return default };
         value.as_bool().unwrap_or_else(|| {
             faults.push(wrong_kind(&member(&self.path, key), "true or false", value));
@@ -69,7 +71,8 @@ impl<'a> Fields<'a> {
         })
     }
 
-    pub(crate) fn text(&self, key: &str, faults: &mut Vec<Fault>) -> Option<&'a str> {
+    /// A string; a fault when it is something else.
+    pub fn text(&self, key: &str, faults: &mut Vec<Fault>) -> Option<&'a str> {
         let value = self.get(key)?;
         if !value.is_string() {
             faults.push(wrong_kind(&member(&self.path, key), "a string", value));
@@ -94,7 +97,7 @@ impl<'a> Fields<'a> {
     }
 
     /// One of a few words.
-    pub(crate) fn word<T: Copy>(
+    pub fn word<T: Copy>(
         &self,
         key: &str,
         words: &[(&'static str, T)],
@@ -111,7 +114,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A number of seconds, whole or not, from `least` to [`LONGEST`].
-    pub(crate) fn seconds(
+    pub fn seconds(
         &self,
         key: &str,
         least: Duration,
@@ -144,8 +147,33 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// An object; `None` when it is missing, with a fault when it is something else.
+    pub fn object(&self, key: &str, faults: &mut Vec<Fault>) -> Option<Fields<'a>> {
+        Fields::of(&member(&self.path, key), self.get(key)?, faults)
+    }
+
+    /// A number within bounds.
+    pub fn number(
+        &self,
+        key: &str,
+        (least, most): (f64, f64),
+        faults: &mut Vec<Fault>,
+    ) -> Option<f64> {
+        let fine = self.get(key)?.as_f64().filter(|number| (least..=most).contains(number));
+        if fine.is_none() {
+            faults.push(self.fault(key, &format!("expected a number from {least} to {most}")));
+        }
+        fine
+    }
+
+    /// A fault of the member `key`.
+    #[must_use]
+    pub fn fault(&self, key: &str, text: &str) -> Fault {
+        Fault::new(&member(&self.path, key), text)
+    }
+
     /// The elements of a list with their paths; none when the key is missing.
-    pub(crate) fn list(&self, key: &str, faults: &mut Vec<Fault>) -> Vec<(String, &'a Value)> {
+    pub fn list(&self, key: &str, faults: &mut Vec<Fault>) -> Vec<(String, &'a Value)> {
         let path = member(&self.path, key);
         let Some(value) = self.get(key) else { return Vec::new() };
         let Some(values) = value.as_array() else {

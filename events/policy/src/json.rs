@@ -16,7 +16,9 @@ pub const DEPTH: usize = 32;
 
 /// The value of a text that is at most [`SIZE`] long, at most [`DEPTH`] deep, and in which no
 /// object has a key twice: two readers would disagree about which one holds.
-pub(crate) fn parse(text: &str) -> Result<Value, Fault> {
+/// # Errors
+/// The one fault that makes it unreadable.
+pub fn parse(text: &str) -> Result<Value, Fault> {
     if text.len() > SIZE {
         let text = format!("{} bytes are too long: at most {SIZE} are allowed", text.len());
         return Err(Fault::new("$", text));

@@ -25,6 +25,13 @@ mod select;
 mod settings;
 mod step;
 
+/// Objects of a JSON document read strictly, with all faults at once; settings are read with it
+/// as policies are.
+pub mod strict {
+    pub use crate::fields::{Fields, Unknown};
+    pub use crate::json::parse;
+}
+
 pub use check::{check, read_all};
 pub use fault::Fault;
 pub use json::{DEPTH, SIZE};
@@ -36,4 +43,4 @@ pub use schedule::{INSTANT_BUDGET, Plan, PlannedStep, Turn, Why, next, schedule}
 pub use secret::{SecretRef, secret_reference};
 pub use select::{Facts, document, select};
 pub use settings::from_settings;
-pub use step::{Step, StepId, handled, merge, steps, undo_steps};
+pub use step::{Step, StepId, all_steps, handled, merge, steps, undo_steps};

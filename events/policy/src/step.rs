@@ -89,18 +89,28 @@ impl fmt::Debug for Step {
 /// the order in which they stand.
 #[must_use]
 pub fn steps(selected: &[&Policy], event: &Event) -> Vec<Step> {
-    all(selected, event, "", |policy| &policy.handlers)
+    all(selected, event.drill, "", |policy| &policy.handlers)
 }
 
 /// The steps that undo what was done for a loss that did not come true, in the same order.
 #[must_use]
 pub fn undo_steps(selected: &[&Policy], event: &Event) -> Vec<Step> {
-    all(selected, event, "undo/", |policy| &policy.undo)
+    all(selected, event.drill, "undo/", |policy| &policy.undo)
+}
+
+/// The steps of all handlers of a policy, those that undo among them, whatever the event: what
+/// plugins have to be ready for.
+#[must_use]
+pub fn all_steps(policy: &Policy) -> Vec<Step> {
+    let of = |part, handlers| all(&[policy], false, part, handlers);
+    let mut steps = of("", |policy: &Policy| &policy.handlers);
+    steps.extend(of("undo/", |policy: &Policy| &policy.undo));
+    steps
 }
 
 fn all(
     selected: &[&Policy],
-    event: &Event,
+    drill: bool,
     part: &str,
     handlers: fn(&Policy) -> &Vec<Handler>,
 ) -> Vec<Step> {
@@ -115,14 +125,14 @@ fn all(
                 1 => StepId(name),
                 count => StepId(format!("{name}#{count}")),
             };
-            steps.push(step(id, policy, handler, event));
+            steps.push(step(id, policy, handler, drill));
         }
     }
     by_priority(&mut steps);
     steps
 }
 
-fn step(id: StepId, policy: &Policy, handler: &Handler, event: &Event) -> Step {
+fn step(id: StepId, policy: &Policy, handler: &Handler, drill: bool) -> Step {
     Step {
         id,
         policy: policy.name.clone(),
@@ -134,7 +144,7 @@ fn step(id: StepId, policy: &Policy, handler: &Handler, event: &Event) -> Step {
         repeatable: handler.repeatable,
         instant: handler.instant,
         first_handled: policy.dispatch == Dispatch::FirstHandled,
-        rehearse: event.drill && policy.drill == Drill::Rehearse,
+        rehearse: drill && policy.drill == Drill::Rehearse,
         config: handler.config.clone(),
     }
 }
