@@ -32,6 +32,7 @@
 //! only over the streams it is given. No bytes from the other side make anything here panic, and
 //! no text that came from a plugin holds control characters once it is read.
 
+mod config;
 mod event;
 mod handled;
 mod info;
@@ -41,6 +42,7 @@ mod serve;
 mod vote;
 pub mod wire;
 
+pub use config::Config;
 pub use event::PluginEvent;
 pub use handled::Handled;
 pub use info::{Dependency, Info, PROTOCOL, ProtocolMismatch, ProtocolRange};
