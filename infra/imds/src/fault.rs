@@ -30,6 +30,9 @@ pub enum Fault {
     /// An answer began, but its body was cut short, or is garbled or not UTF-8.
     #[error("body cut short or garbled")]
     Body,
+    /// Status 200, but the body is not what belongs there; the text says why.
+    #[error("unreadable answer: {0}")]
+    Unreadable(String),
     /// The service gave no usable token.
     #[error("no token: {0}")]
     Token(TokenFault),
@@ -47,8 +50,20 @@ impl Fault {
             | Self::Connect(_)
             | Self::Broken
             | Self::Token(_) => true,
-            Self::Status(_) | Self::TooLarge | Self::Body => false,
+            Self::Status(_) | Self::TooLarge | Self::Body | Self::Unreadable(_) => false,
         }
+    }
+
+    /// The fault that a body makes which a reader refused; keeps the texts of all causes.
+    #[must_use]
+    pub fn unreadable(error: &dyn std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        Self::Unreadable(text)
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod client;
 mod endpoints;
+mod facts;
 #[cfg(feature = "fake")]
 pub mod fake;
 mod fault;
@@ -22,6 +23,7 @@ mod settings;
 mod token;
 
 pub use client::{Answer, BODY_LIMIT, Client};
+pub use facts::{Facts, Reading};
 pub use fault::{Fault, TokenFault};
 pub use path::{NotATagKey, Path, SignalPath, TOKEN_PATH, TagKey};
 pub use settings::{Settings, SettingsError};
