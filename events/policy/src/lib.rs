@@ -15,10 +15,14 @@
 //! since secrets may stand there.
 
 mod check;
+#[cfg(test)]
+mod documents;
 mod fault;
 mod fields;
 mod json;
 mod policy;
+#[cfg(test)]
+mod samples;
 mod schedule;
 mod secret;
 mod select;

@@ -211,7 +211,10 @@ fn planned(step: &Step, after: Duration, budget: Duration) -> PlannedStep {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:?} left", self.left)?;
+        match self.left.is_zero() {
+            true => writeln!(f, "no time left")?,
+            false => writeln!(f, "{:?} left", self.left)?,
+        }
         for step in &self.steps {
             let verb = if step.rehearse { "rehearse" } else { "run " };
             let (band, priority) = (step.band.as_str(), step.priority);
@@ -225,5 +228,336 @@ impl fmt::Display for Plan {
             writeln!(f, "drop {step}: {why}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::samples::{ORDERS_DB, policy, seconds, spot, step};
+    use crate::{merge, steps};
+
+    // S0-16, S0-42
+    #[test]
+    fn important_work_goes_first_and_late_work_is_dropped() {
+        let image = Step { minimum: seconds(60), ..step("image", 80, 100) };
+        plan(
+            120,
+            &[step("slack", 10, 5), step("db-flush", 100, 60), image],
+            expect![[r#"
+            120s left
+            run  p/db-flush (high 100) within 60s
+            run  p/slack (low 10) within 5s, after 60s at the latest
+            drop p/image: no time left: 60s left, 65s needed
+        "#]],
+        );
+    }
+
+    #[test]
+    fn the_document_of_the_format_makes_a_plan() {
+        let policy = policy(ORDERS_DB);
+        plan(
+            120,
+            &steps(&[&policy], &spot()),
+            expect![[r#"
+            120s left
+            run  orders-db/postgres-flusher (high 100) within 30s
+            run  orders-db/app-checkpointer (high 80) within 45s, after 30s at the latest
+            run  orders-db/slack-notifier (low 10) within 10s, after 75s at the latest
+        "#]],
+        );
+    }
+
+    // D-1
+    #[test]
+    fn equal_priorities_run_side_by_side() {
+        plan(
+            120,
+            &[step("a", 100, 30), step("b", 100, 60), step("c", 50, 90)],
+            expect![[r#"
+            120s left
+            run  p/a (high 100) within 30s
+            run  p/b (high 100) within 60s
+            run  p/c (medium 50) within 55s, after 60s at the latest
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_step_that_does_not_fit_is_dropped_before_a_lower_one_is_tried() {
+        let big = Step { minimum: seconds(30), ..step("big", 100, 60) };
+        let turn = next(&[step("small", 10, 5), big.clone()], seconds(20));
+        assert_eq!(turn.start, [(StepId::stored("p/small"), seconds(5))]);
+        let why = Why::NoTimeLeft { left: seconds(20), needed: seconds(35) };
+        assert_eq!(turn.drop, [(big.id, why)]);
+    }
+
+    // S1-48: min(remaining - reserve, time-out), never below nothing.
+    #[test]
+    fn a_budget_is_the_smaller_of_the_time_out_and_what_is_left_less_the_reserve() {
+        let step = Step { reserve: seconds(15), ..step("spot-interrupt-handler", 100, 90) };
+        let budget = |left| {
+            let turn = next(std::slice::from_ref(&step), seconds(left));
+            turn.start.first().map(|(_, budget)| budget.as_secs())
+        };
+        let budgets = [120, 105, 104, 60, 16, 15, 14, 0].map(budget);
+        assert_eq!(budgets, [Some(90), Some(90), Some(89), Some(45), Some(1), None, None, None]);
+    }
+
+    #[test]
+    fn b3_after_the_deadline_only_instant_steps_start() {
+        let instant = Step { instant: true, minimum: seconds(9), ..step("log", 10, 30) };
+        plan(
+            0,
+            &[step("flush", 100, 30), instant],
+            expect![[r#"
+                no time left
+                run  p/log (low 10) within 5s
+                drop p/flush: no time at all, and it is not marked `instant`
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a11_hibernation_starts_every_instant_step_at_once() {
+        let instant =
+            |plugin, priority, timeout| Step { instant: true, ..step(plugin, priority, timeout) };
+        plan(
+            0,
+            &[instant("sync", 100, 30), step("flush", 90, 30), instant("mark", 10, 1)],
+            expect![[r#"
+                no time left
+                run  p/sync (high 100) within 5s
+                run  p/mark (low 10) within 1s
+                drop p/flush: no time at all, and it is not marked `instant`
+            "#]],
+        );
+    }
+
+    #[test]
+    fn an_instant_step_waits_for_the_one_above_it_where_the_first_is_enough() {
+        let instant = |plugin, priority| Step {
+            instant: true,
+            first_handled: true,
+            ..step(plugin, priority, 2)
+        };
+        plan(
+            0,
+            &[instant("a", 3), instant("b", 3), instant("c", 2)],
+            expect![[r#"
+                no time left
+                run  p/a (low 3) within 2s
+                run  p/b (low 3) within 2s
+                run  p/c (low 2) within 2s, after 2s at the latest
+            "#]],
+        );
+    }
+
+    #[test]
+    fn an_instant_step_is_never_dropped_for_want_of_time() {
+        let instant = Step { instant: true, minimum: seconds(10), ..step("mark", 50, 30) };
+        plan(
+            12,
+            &[step("a", 100, 2), instant, step("b", 10, 2)],
+            expect![[r#"
+            12s left
+            run  p/a (high 100) within 2s
+            run  p/mark (medium 50) within 5s, after 2s at the latest
+            drop p/b: no time left: 5s left, 6s needed
+        "#]],
+        );
+    }
+
+    // A hook of 300 s, then a Spot notice of 120 s when 20 s of the first step are over.
+    #[test]
+    fn b5_an_earlier_deadline_drops_what_no_longer_fits() {
+        let archive = Step { minimum: seconds(60), ..step("archive", 60, 120) };
+        let mut all = vec![step("flush", 100, 60), step("checkpoint", 80, 45), archive];
+        all.push(step("slack", 10, 10));
+        let first = next(&all, seconds(300));
+        assert_eq!(first.start, [(StepId::stored("p/flush"), seconds(60))]);
+        plan(
+            240,
+            &all[1..],
+            expect![[r#"
+            240s left
+            run  p/checkpoint (high 80) within 45s
+            run  p/archive (medium 60) within 120s, after 45s at the latest
+            run  p/slack (low 10) within 10s, after 165s at the latest
+        "#]],
+        );
+
+        let mut spot_only = step("detach", 70, 20);
+        spot_only.id = StepId::stored("spot/detach");
+        merge(&mut all, vec![step("flush", 100, 60), spot_only]);
+        let pending = &all[1..];
+        plan(
+            80,
+            pending,
+            expect![[r#"
+            80s left
+            run  p/checkpoint (high 80) within 45s
+            run  spot/detach (high 70) within 20s, after 45s at the latest
+            run  p/slack (low 10) within 10s, after 65s at the latest
+            drop p/archive: no time left: 15s left, 65s needed
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_rehearsed_step_is_in_the_plan() {
+        let rehearsed = Step { rehearse: true, ..step("flush", 100, 30) };
+        plan(
+            120,
+            &[rehearsed, step("slack", 10, 5)],
+            expect![[r#"
+            120s left
+            rehearse p/flush (high 100) within 30s
+            run  p/slack (low 10) within 5s, after 30s at the latest
+        "#]],
+        );
+    }
+
+    #[test]
+    fn the_reasons_read_as_sentences() {
+        let left = Duration::from_millis(1500);
+        let reasons = [
+            Why::NoTimeLeft { left, needed: seconds(6) },
+            Why::NotInstant,
+            Why::HandledBefore(StepId::stored("p/a")),
+            Why::Cancelled,
+        ];
+        expect![[r#"
+            no time left: 1.5s left, 6s needed
+            no time at all, and it is not marked `instant`
+            p/a handled the event
+            the loss is off
+        "#]]
+        .assert_eq(&crate::samples::listed(&reasons));
+    }
+
+    #[test]
+    fn a_policy_full_of_handlers_is_planned_to_the_end() {
+        let all: Vec<Step> = (0..2_000)
+            .map(|number| {
+                let mut step = step("x", number, 1);
+                step.id = StepId::stored(&number.to_string());
+                step
+            })
+            .collect();
+        let plan = schedule(&all, seconds(120));
+        assert_eq!((plan.steps.len(), plan.dropped.len()), (115, 1885));
+    }
+
+    proptest! {
+        // Promise 5
+        #[test]
+        fn no_step_of_a_plan_ends_after_the_deadline_less_the_reserve(
+            steps in any_steps(),
+            left in any_left(),
+        ) {
+            for planned in schedule(&steps, left).steps {
+                let step = steps.iter().find(|step| step.id == planned.id).unwrap();
+                let ends = planned.after + planned.budget;
+                prop_assert!(planned.budget <= step.timeout);
+                let in_time = ends <= left.saturating_sub(step.reserve);
+                prop_assert!(in_time || step.instant && planned.budget <= INSTANT_BUDGET);
+            }
+        }
+
+        #[test]
+        fn every_step_is_planned_or_dropped_and_never_both(
+            steps in any_steps(),
+            left in any_left(),
+        ) {
+            let plan = schedule(&steps, left);
+            let planned = plan.steps.iter().map(|step| &step.id);
+            let mut settled: Vec<_> = planned.chain(plan.dropped.iter().map(|(id, _)| id)).collect();
+            settled.sort();
+            let mut all: Vec<_> = steps.iter().map(|step| &step.id).collect();
+            all.sort();
+            prop_assert_eq!(settled, all);
+        }
+
+        #[test]
+        fn while_steps_are_pending_there_is_something_to_do(
+            steps in any_steps(),
+            left in any_left(),
+        ) {
+            let turn = next(&steps, left);
+            prop_assert_eq!(turn == Turn::default(), steps.is_empty());
+        }
+
+        #[test]
+        fn nothing_starts_before_something_more_important(
+            mut steps in any_steps(),
+            left in any_left(),
+        ) {
+            steps.iter_mut().for_each(|step| step.first_handled = false);
+            let plan = schedule(&steps, left);
+            prop_assert!(plan.steps.is_sorted_by(|one, other| one.priority >= other.priority));
+            prop_assert!(plan.steps.is_sorted_by_key(|step| step.after));
+        }
+
+        #[test]
+        fn what_is_dropped_for_want_of_time_does_not_start_with_less(
+            steps in any_steps(),
+            left in any_left(),
+            lost in 0..200_000_u64,
+        ) {
+            let less = next(&steps, left.saturating_sub(Duration::from_millis(lost)));
+            for (dropped, _) in next(&steps, left).drop {
+                prop_assert!(less.start.iter().all(|(id, _)| *id != dropped));
+            }
+        }
+
+        #[test]
+        fn the_order_in_which_steps_are_handed_over_changes_only_ties(
+            mut steps in any_steps(),
+            left in any_left(),
+        ) {
+            let plan = schedule(&steps, left);
+            steps.reverse();
+            let mut reversed = schedule(&steps, left);
+            let mut plan = plan;
+            plan.steps.sort_by(|one, other| one.id.cmp(&other.id));
+            reversed.steps.sort_by(|one, other| one.id.cmp(&other.id));
+            prop_assert_eq!(plan.steps, reversed.steps);
+        }
+    }
+
+    fn any_left() -> impl Strategy<Value = Duration> {
+        prop_oneof![Just(0), 0..20_000_u64, 0..300_000_u64].prop_map(Duration::from_millis)
+    }
+
+    fn any_steps() -> impl Strategy<Value = Vec<Step>> {
+        let times = (1..90_000_u64, 1..40_000_u64, 0..20_000_u64);
+        let one = (0..6_i64, times, any::<bool>(), any::<bool>(), 0..3_u8);
+        prop::collection::vec(one, 0..12).prop_map(|all| {
+            let numbered = all.into_iter().enumerate();
+            let steps =
+                numbered.map(|(number, (priority, times, instant, first_handled, policy))| {
+                    let (timeout, minimum, reserve) = times;
+                    let name = format!("p{policy}");
+                    Step {
+                        id: StepId::stored(&format!("{name}/x#{number}")),
+                        policy: name.parse().unwrap(),
+                        timeout: Duration::from_millis(timeout),
+                        minimum: Duration::from_millis(minimum.min(timeout)),
+                        reserve: Duration::from_millis(reserve),
+                        instant,
+                        first_handled,
+                        ..step("x", priority, 1)
+                    }
+                });
+            steps.collect()
+        })
+    }
+
+    fn plan(left: u64, steps: &[Step], expected: Expect) {
+        expected.assert_eq(&schedule(steps, seconds(left)).to_string());
     }
 }

@@ -97,3 +97,110 @@ pub fn select<'a>(policies: &'a [Policy], document: &Value) -> Vec<&'a Policy> {
     selected.sort_by(|one, other| one.name.cmp(&other.name));
     selected
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use snooze_event::EventType;
+
+    use super::*;
+    use crate::samples::{ORDERS_DB, policy, spot};
+
+    #[test]
+    fn the_document_holds_the_event_and_the_instance() {
+        let document = document(&spot(), &facts());
+        expect![[r#"
+            {
+              "data": {
+                "action": "terminate",
+                "instanceID": "i-0123456789abcdef0"
+              },
+              "deadline": "2026-03-01T10:02:00Z",
+              "drill": false,
+              "id": "e-1",
+              "instance": {
+                "account": "123456789012",
+                "asg": "orders",
+                "id": "i-0123456789abcdef0",
+                "lifecycle": "spot",
+                "region": "eu-west-1",
+                "tags": {
+                  "role": "orders-db"
+                },
+                "type": "m7g.large",
+                "zone": "eu-west-1a"
+              },
+              "severity": 3,
+              "source": "aws.ec2.metadata-service",
+              "specversion": "1.0",
+              "subject": "i-0123456789abcdef0",
+              "time": "2026-03-01T10:00:00Z",
+              "type": "cloud.spot.interrupt"
+            }"#]]
+        .assert_eq(&serde_json::to_string_pretty(&document).unwrap());
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_there() {
+        let event = Event { deadline: None, instance: None, account: None, ..spot() };
+        let document = document(&event, &Facts::default());
+        assert_eq!(document.get("deadline"), None);
+        assert_eq!(document.get("subject"), None);
+        let instance = serde_json::json!({ "region": "eu-west-1", "tags": {} });
+        assert_eq!(document["instance"], instance);
+    }
+
+    #[test]
+    fn every_member_that_a_pattern_may_name_is_there() {
+        let document = document(&spot(), &facts());
+        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let mut members = MEMBERS;
+        members.sort_unstable();
+        assert_eq!(keys(&document), members);
+        let mut members = INSTANCE_MEMBERS;
+        members.sort_unstable();
+        assert_eq!(keys(&document["instance"]), members);
+    }
+
+    // S1-43, S0-42
+    #[test]
+    fn a_policy_is_selected_by_event_and_instance() {
+        let policies = [policy(ORDERS_DB)];
+        let selects =
+            |event: &Event, facts: &Facts| select(&policies, &document(event, facts)).len();
+        assert_eq!(selects(&spot(), &facts()), 1);
+        assert_eq!(selects(&Event { kind: EventType::DiskLow, ..spot() }, &facts()), 0);
+        assert_eq!(selects(&spot(), &Facts { region: Some("us-east-1".to_owned()), ..facts() }), 0);
+        assert_eq!(selects(&spot(), &Facts { tags: BTreeMap::new(), ..facts() }), 0);
+    }
+
+    #[test]
+    fn a_policy_that_is_switched_off_is_not_selected() {
+        let off = ORDERS_DB.replace(r#""enabled": true"#, r#""enabled": false"#);
+        assert!(select(&[policy(&off)], &document(&spot(), &facts())).is_empty());
+    }
+
+    #[test]
+    fn the_order_does_not_depend_on_where_policies_were_stored() {
+        let named =
+            |name: &str| policy(&ORDERS_DB.replace("\"orders-db\",", &format!("\"{name}\",")));
+        let policies = ["b", "c", "a"].map(named);
+        let document = document(&spot(), &facts());
+        let names = select(&policies, &document).into_iter().map(|policy| policy.name.as_str());
+        assert_eq!(names.collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
+    fn facts() -> Facts {
+        let text = |text: &str| Some(text.to_owned());
+        Facts {
+            id: None,
+            kind: text("m7g.large"),
+            zone: text("eu-west-1a"),
+            region: None,
+            account: None,
+            lifecycle: text("spot"),
+            asg: text("orders"),
+            tags: BTreeMap::from([("role".to_owned(), "orders-db".to_owned())]),
+        }
+    }
+}

@@ -172,3 +172,94 @@ pub fn handled(pending: &[Step], by: &Step) -> Vec<(StepId, Why)> {
         .map(|step| (step.id.clone(), Why::HandledBefore(by.id.clone())))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{ORDERS_DB, policy, seconds, spot};
+
+    // S0-10, S1-43
+    #[test]
+    fn steps_go_by_priority_and_then_in_the_order_they_stand() {
+        let one = of("one", "all", &[("a", 10), ("b", 100), ("c", 10)]);
+        let two = of("two", "all", &[("d", 100), ("e", 50)]);
+        let steps = steps(&[&one, &two], &spot());
+        assert_eq!(ids(&steps), ["one/b", "two/d", "two/e", "one/a", "one/c"]);
+    }
+
+    #[test]
+    fn a_second_handler_of_the_same_plugin_has_an_id_of_its_own() {
+        let policy = of("p", "all", &[("script", 1), ("script", 2), ("script", 1)]);
+        assert_eq!(ids(&steps(&[&policy], &spot())), ["p/script#2", "p/script", "p/script#3"]);
+    }
+
+    #[test]
+    fn a_step_carries_all_that_its_handler_and_policy_say() {
+        let policy = policy(ORDERS_DB);
+        let steps = steps(&[&policy], &spot());
+        assert_eq!(ids(&steps)[0], "orders-db/postgres-flusher");
+        assert_eq!((steps[0].timeout, steps[0].reserve), (seconds(30), seconds(5)));
+        assert!(steps[0].repeatable && !steps[0].instant && !steps[0].first_handled);
+        assert_eq!(steps[0].config["connection_string"], "credential:orders-dsn");
+        assert!(!format!("{steps:?}").contains("orders-dsn"));
+    }
+
+    #[test]
+    fn a_policy_rehearses_only_in_a_drill_and_only_when_it_says_so() {
+        let run = of("p", "all", &[("a", 1)]);
+        let held = Policy { drill: Drill::Rehearse, ..run.clone() };
+        let drill = Event { drill: true, ..spot() };
+        let rehearses = |policy: &Policy, event: &Event| steps(&[policy], event)[0].rehearse;
+        assert!(rehearses(&held, &drill));
+        assert!(!rehearses(&held, &spot()) && !rehearses(&run, &drill));
+    }
+
+    #[test]
+    fn undo_steps_have_ids_of_their_own() {
+        let mut policy = of("p", "all", &[("script", 1)]);
+        policy.undo = policy.handlers.clone();
+        assert_eq!(ids(&undo_steps(&[&policy], &spot())), ["p/undo/script"]);
+    }
+
+    #[test]
+    fn a_second_event_adds_only_what_is_not_there() {
+        let hook = of("hook", "all", &[("flush", 100), ("notify", 10)]);
+        let spot_only = of("spot", "all", &[("detach", 50)]);
+        let mut known = steps(&[&hook], &spot());
+        merge(&mut known, steps(&[&hook, &spot_only], &spot()));
+        assert_eq!(ids(&known), ["hook/flush", "spot/detach", "hook/notify"]);
+        let before = known.clone();
+        merge(&mut known, before.clone());
+        assert_eq!(known, before);
+    }
+
+    // S1-44, D-1
+    #[test]
+    fn the_first_that_handled_ends_its_own_policy_and_no_other() {
+        let first = of("first", "first_handled", &[("a", 3), ("b", 2)]);
+        let other = of("other", "all", &[("c", 1)]);
+        let mut pending = steps(&[&first, &other], &spot());
+        let by = pending.remove(0);
+        let dropped: Vec<_> =
+            handled(&pending, &by).iter().map(|(id, why)| format!("{id}: {why}")).collect();
+        assert_eq!(dropped, ["first/b: first/a handled the event"]);
+        let by = pending.remove(1);
+        assert_eq!(handled(&pending, &by), []);
+    }
+
+    fn of(name: &str, dispatch: &str, handlers: &[(&str, i64)]) -> Policy {
+        let handlers: Vec<_> = handlers
+            .iter()
+            .map(|(plugin, priority)| format!(r#"{{"plugin":"{plugin}","priority":{priority}}}"#))
+            .collect();
+        policy(&format!(
+            r#"{{"name":"{name}","match":{{"type":["custom"]}},"dispatch":"{dispatch}",
+                "handlers":[{}]}}"#,
+            handlers.join(",")
+        ))
+    }
+
+    fn ids(steps: &[Step]) -> Vec<&str> {
+        steps.iter().map(|step| step.id.as_str()).collect()
+    }
+}
