@@ -424,8 +424,8 @@ mod tests {
         faults(
             r#"{"name":"x","match":{"type":[]},"handlers":[{"plugin":"x"}]}"#,
             expect![[r#"
-            $.match: bad pattern
-        "#]],
+                $.match: `type`: expected at least one value, found []
+            "#]],
         );
     }
 

@@ -22,7 +22,7 @@ pub const DEFAULT_PRIORITY: i64 = 50;
 pub const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
 /// What an operator stored, checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// Its name, the first part of the ids of its steps.
     pub name: PolicyName,
