@@ -114,12 +114,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A number of seconds, whole or not, from `least` to [`LONGEST`].
-    pub fn seconds(
-        &self,
-        key: &str,
-        least: Duration,
-        faults: &mut Vec<Fault>,
-    ) -> Option<Duration> {
+    pub fn seconds(&self, key: &str, least: Duration, faults: &mut Vec<Fault>) -> Option<Duration> {
         let value = self.get(key)?;
         let seconds = value.as_f64().and_then(|number| Duration::try_from_secs_f64(number).ok());
         let fine = seconds.filter(|seconds| (least..=LONGEST).contains(seconds));
