@@ -1,10 +1,10 @@
 //! What `docs/policies.md` shows is what this crate does.
 
 use serde_json::Value;
-use snooze_event::EventType;
+use snooze_event::{Event, EventType, Severity};
 
 use crate::samples::{listed, policy, seconds, spot};
-use crate::{ActionName, check, from_settings, schedule, steps};
+use crate::{ActionName, Facts, check, document, from_settings, schedule, select, steps};
 
 const PAGE: &str = include_str!("../../../docs/policies.md");
 
@@ -32,6 +32,17 @@ fn the_plans_shown_are_those_of_the_whole_policy() {
     let steps = steps(&[&whole], &spot());
     assert_eq!(schedule(&steps, seconds(120)).to_string(), blocks("text")[0]);
     assert_eq!(schedule(&steps, seconds(40)).to_string(), blocks("text")[1]);
+}
+
+#[test]
+fn the_policy_for_everything_urgent_matches_what_the_page_says() {
+    let policies = [policy(blocks("json")[2])];
+    let facts = |asg: &str| Facts { asg: Some(asg.to_owned()), ..Facts::default() };
+    let selects = |event: &Event, asg| select(&policies, &document(event, &facts(asg))).len();
+    assert_eq!(selects(&spot(), "web-blue"), 1);
+    assert_eq!(selects(&spot(), "orders"), 0);
+    assert_eq!(selects(&Event { drill: true, ..spot() }, "web-blue"), 0);
+    assert_eq!(selects(&Event { severity: Severity::Warning, ..spot() }, "web-blue"), 0);
 }
 
 #[test]
