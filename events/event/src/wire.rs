@@ -3,9 +3,11 @@
 //! Every reader is a pure function from a text, or from JSON that was parsed within the limits
 //! below, to our own words. What cannot be read today cannot be read on a retry.
 
+pub mod cloudevents;
 pub mod imds;
 pub mod plugin;
 
+mod base64;
 mod field;
 mod loss;
 mod time;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::ReadError;
-use crate::InstanceId;
+use crate::{InstanceId, Severity};
 
 /// How much of a text from outside an error shows, in characters.
 const SHOWN: usize = 64;
@@ -57,6 +57,30 @@ pub(super) fn is_account(text: &str) -> bool {
 pub(super) fn is_place(text: &str) -> bool {
     let fine = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     (1..=64).contains(&text.len()) && text.bytes().all(fine)
+}
+
+/// A member that may be left out or null, but must be usable when it is given.
+pub(super) fn given<'a, T>(
+    members: &'a Map<String, Value>,
+    key: &str,
+    expected: &'static str,
+    read: impl FnOnce(&'a Value) -> Option<T>,
+) -> Result<Option<T>, ReadError> {
+    match members.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => read(value).map(Some).ok_or_else(|| wrong(key, value, expected)),
+    }
+}
+
+/// A severity by its number or its word.
+pub(super) fn severity(value: &Value) -> Option<Severity> {
+    match value {
+        Value::Number(number) => Severity::from_number(number.as_u64()?),
+        Value::String(word) => {
+            (0..=3).filter_map(Severity::from_number).find(|severity| severity.as_str() == word)
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 /// What an error shows of a value; control characters are escaped.

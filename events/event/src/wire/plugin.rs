@@ -17,9 +17,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::field::{self, given, severity};
 use super::time::moment;
-use super::{ReadError, field, loss};
-use crate::{Cause, Event, EventId, EventType, IncidentKey, LossAction, SPOT_NOTICE, Severity};
+use super::{ReadError, loss};
+use crate::{Cause, Event, EventId, EventType, IncidentKey, LossAction, SPOT_NOTICE};
 
 /// The source of an event that a person gives without naming one.
 pub const CUSTOM_SOURCE: &str = "cloudsnooze.custom";
@@ -67,7 +68,7 @@ pub fn write(
     })
 }
 
-/// Reads what [`write`] wrote, tolerantly: only the type must be there.
+/// Reads what [`write()`] wrote, tolerantly: only the type must be there.
 ///
 /// Without a readable timestamp the event is of 1970, without a usable id its id is `unknown`;
 /// a plugin has no better source for either, and both matter less than the event.
@@ -183,33 +184,9 @@ fn kind(members: &Map<String, Value>) -> Result<EventType, ReadError> {
     text.parse().map_err(|_bad| field::wrong("type", &text.into(), EXPECTED))
 }
 
-/// A severity by its number or its word.
-fn severity(value: &Value) -> Option<Severity> {
-    match value {
-        Value::Number(number) => Severity::from_number(number.as_u64()?),
-        Value::String(word) => {
-            (0..=3).filter_map(Severity::from_number).find(|severity| severity.as_str() == word)
-        }
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
 fn is_own_source(text: &str) -> bool {
     let fine = (1..=128).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic());
     fine && !text.starts_with("aws.")
-}
-
-/// A member that may be left out or null, but must be usable when it is given.
-fn given<'a, T>(
-    members: &'a Map<String, Value>,
-    key: &str,
-    expected: &'static str,
-    read: impl FnOnce(&'a Value) -> Option<T>,
-) -> Result<Option<T>, ReadError> {
-    match members.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => read(value).map(Some).ok_or_else(|| field::wrong(key, value, expected)),
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use expect_test::expect;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Severity;
 
 #[test]
 fn s1_37_s1_38_s1_39_d_5_an_event_is_told_with_lower_case_keys_and_a_deadline() {
