@@ -4,6 +4,7 @@
 //! below, to our own words. What cannot be read today cannot be read on a retry.
 
 pub mod cloudevents;
+pub mod eventbridge;
 pub mod imds;
 pub mod plugin;
 

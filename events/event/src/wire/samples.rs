@@ -52,7 +52,7 @@ pub(super) fn mutations(text: &str) -> Vec<String> {
         json!({}),
         json!(""),
         json!("\u{0}\u{1b}[31m${jndi:x}\n../../etc"),
-        json!("x".repeat(65_536)),
+        json!("x".repeat(300)),
     ];
     let mut spoiled = Vec::new();
     for path in &paths {

@@ -26,6 +26,8 @@ fn c9_bombs_are_refused_before_anything_is_built() {
 
 #[test]
 fn c9_the_largest_texts_are_judged_within_50_ms() {
+    // An unoptimised build is about ten times slower.
+    let bar = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 });
     let room = MAX_EVENT - 16;
     for text in [
         format!(r#"{{"a":"{}"}}"#, "x".repeat(room)),
@@ -40,7 +42,7 @@ fn c9_the_largest_texts_are_judged_within_50_ms() {
             drop(parse(&text));
             start.elapsed()
         });
-        assert!(took.min().unwrap() < Duration::from_millis(50));
+        assert!(took.min().unwrap() < bar);
     }
 }
 
