@@ -322,3 +322,43 @@ impl LossAction {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s1_30_to_s1_36_every_name_is_its_kind() {
+        for name in EventType::names() {
+            let kind: EventType = name.parse().unwrap();
+            assert_eq!(kind.as_str(), name);
+            assert!(!matches!(kind, EventType::Custom(_) | EventType::Unknown(_)), "{name}");
+        }
+        for (text, is_custom) in
+            [("custom", true), ("custom.deploy", true), ("customs", false), ("a.b", false)]
+        {
+            let kind: EventType = text.parse().unwrap();
+            assert_eq!((kind.as_str(), matches!(kind, EventType::Custom(_))), (text, is_custom));
+        }
+    }
+
+    #[test]
+    fn c11_hostile_texts_are_no_kinds() {
+        for text in ["", "a b", "a/b", "a\n", "\u{1b}[2J", "${x}", &"x".repeat(129)] {
+            assert!(text.parse::<EventType>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn s1_38_severities_are_the_numbers_0_to_3() {
+        let words = (0..5).map(|n| Severity::from_number(n).map(Severity::as_str));
+        let words: Vec<_> = words.collect();
+        assert_eq!(words, [Some("info"), Some("warning"), Some("urgent"), Some("critical"), None]);
+    }
+
+    #[test]
+    fn c11_an_action_word_is_cut_and_cleaned() {
+        let action = LossAction::of(&format!("a\n/{}", "x".repeat(100)));
+        assert_eq!(action.as_str(), format!("a??{}", "x".repeat(61)));
+    }
+}

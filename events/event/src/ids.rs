@@ -156,3 +156,55 @@ impl IncidentKey {
 fn excerpt(text: &str) -> String {
     text.chars().take(64).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn c11_hostile_texts_are_no_ids() {
+        for text in [
+            "",
+            "i-",
+            "i-0a1b2c3",
+            "i-0a1b2c3d4e5f607189",
+            "i-0A1B2C3D",
+            "i-0a1b2c3d ",
+            "i-0a1b2c3d\n",
+            "i-0a1b2c3d/..",
+            "\u{1b}[2Ji-0a1b2c3d",
+            "${jndi:ldap://x}",
+            "ｉ-0a1b2c3d",
+        ] {
+            assert!(text.parse::<InstanceId>().is_err(), "{text:?}");
+        }
+        for text in ["", "../x", "a b", "a\0"] {
+            assert!(text.parse::<BootId>().is_err(), "{text:?}");
+            assert!(text.parse::<PluginName>().is_err(), "{text:?}");
+        }
+        for text in ["", "a b", "a\u{1b}[2J", "é", &"x".repeat(257)] {
+            assert!(text.parse::<EventId>().is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn c11_an_error_never_carries_control_characters(text in "[\\x00-\\x1f\\x7f]{1,100}") {
+            let errors = [
+                text.parse::<InstanceId>().unwrap_err().to_string(),
+                text.parse::<EventId>().unwrap_err().to_string(),
+                text.parse::<PluginName>().unwrap_err().to_string(),
+            ];
+            for error in errors {
+                prop_assert!(!error.contains(char::is_control), "{error:?}");
+            }
+        }
+
+        #[test]
+        fn every_id_of_the_documented_form_is_one(text in "i-[0-9a-f]{8,17}") {
+            prop_assert_eq!(text.parse::<InstanceId>().unwrap().to_string(), text);
+        }
+    }
+}

@@ -75,3 +75,47 @@ pub fn budget(
     let said = deadline.duration_since(now);
     Duration::try_from(said).unwrap_or(Duration::ZERO).clamp(MINIMUM_BUDGET, longest)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a10_a11_each_notice_has_its_budget() {
+        let terminate = LossAction::Terminate;
+        let unknown = LossAction::of("melt");
+        for (cause, action, ahead, expected) in [
+            (Cause::Spot, &terminate, Some(100), 100),
+            (Cause::Spot, &terminate, Some(-5), 30),
+            (Cause::Spot, &terminate, Some(3600), 120),
+            (Cause::Spot, &terminate, None, 120),
+            (Cause::Spot, &LossAction::Stop, Some(100), 100),
+            (Cause::Spot, &unknown, Some(100), 100),
+            (Cause::Spot, &LossAction::Hibernate, Some(100), 0),
+            (Cause::Spot, &LossAction::Hibernate, None, 0),
+            (Cause::Lifecycle, &terminate, Some(3600), 3600),
+            (Cause::Maintenance, &terminate, Some(10_000_000), 172_800),
+        ] {
+            let deadline = ahead.map(|ahead| Timestamp::from_second(1_000_000 + ahead).unwrap());
+            let now = Timestamp::from_second(1_000_000).unwrap();
+            let left = budget(cause, action, deadline, now);
+            assert_eq!(left.as_secs(), expected, "{cause:?} {action:?} {ahead:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a10_the_budget_of_a_spot_notice_is_within_two_minutes(
+            deadline in proptest::option::of(-377_705_023_201_i64..=253_402_207_200),
+            now in -377_705_023_201_i64..=253_402_207_200,
+            word in "terminate|stop|hibernate|reboot|[a-z]{1,9}",
+        ) {
+            let moment = |second| Timestamp::from_second(second).unwrap();
+            let action = LossAction::of(&word);
+            let left = budget(Cause::Spot, &action, deadline.map(moment), moment(now));
+            prop_assert!(left <= SPOT_NOTICE);
+        }
+    }
+}
