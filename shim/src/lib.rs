@@ -1,3 +1,4 @@
 //! The daemon on the instance.
 
 pub mod launch;
+pub mod plugins;

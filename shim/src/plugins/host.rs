@@ -1,0 +1,209 @@
+//! The host as the run loop sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use snooze_event::PluginName;
+use snooze_plugin::Metrics;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::attendant::{Attendant, Face, Order, Shared};
+use super::log::Tail;
+use super::{Entry, HostSettings, Outcome, PluginStatus, Report, Run, StepOutcome, keepers};
+
+/// Starts that go on at once when no event waits for them.
+const STARTS: usize = 8;
+
+/// Orders that an attendant may have before it reads them.
+const ORDERS: usize = 64;
+
+/// What the end of a plugin may take beyond its grace: two waits of a second for its keeper, and
+/// a sweep.
+const END_MARGIN: Duration = Duration::from_secs(4);
+
+/// All handlers of this instance.
+///
+/// Lives in a runtime with one thread, that of `main`: the kernel counts the end of the thread
+/// that started a keeper as the end of the daemon.
+#[derive(Debug)]
+pub struct Host {
+    shared: Arc<Shared>,
+    places: BTreeMap<String, Place>,
+    /// Places whose last runs still go on.
+    retired: Vec<Place>,
+    disabled: BTreeSet<PluginName>,
+    tasks: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Place {
+    entry: Entry,
+    orders: mpsc::Sender<Order>,
+    face: Arc<Mutex<Face>>,
+    tail: Arc<Mutex<Tail>>,
+}
+
+impl Host {
+    /// A host without entries, which reports to `reports`.
+    ///
+    /// The receiver must go on reading: an entry whose report nobody takes stands still.
+    #[must_use]
+    pub fn new(settings: HostSettings, reports: mpsc::Sender<Report>) -> Self {
+        let shared = Arc::new(Shared { settings, reports, starts: Semaphore::new(STARTS) });
+        Self {
+            shared,
+            places: BTreeMap::new(),
+            retired: Vec::new(),
+            disabled: BTreeSet::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Starts what is new, stops what is not among `entries`, and starts again what is configured
+    /// otherwise than before. Runs that go on end first.
+    pub fn set_entries(&mut self, entries: Vec<Entry>) {
+        let ids: BTreeSet<&String> = entries.iter().map(|entry| &entry.id).collect();
+        let gone: Vec<String> =
+            self.places.keys().filter(|id| !ids.contains(id)).cloned().collect();
+        for place in gone.iter().filter_map(|id| self.places.remove(id)) {
+            let _ = place.orders.try_send(Order::Retire);
+            self.retired.push(place);
+        }
+        for entry in entries {
+            match self.places.get_mut(&entry.id) {
+                Some(place) if place.entry == entry => {}
+                Some(place) => {
+                    place.entry = entry.clone();
+                    let _ = place.orders.try_send(Order::Replace(entry));
+                }
+                None => self.open(entry),
+            }
+        }
+        self.tidy();
+    }
+
+    fn open(&mut self, entry: Entry) {
+        let (orders, inbox) = mpsc::channel(ORDERS);
+        let face = Arc::new(Mutex::new(Face::new()));
+        let tail = Arc::new(Mutex::new(Tail::default()));
+        let attendant = Attendant::new(
+            Arc::clone(&self.shared),
+            entry.clone(),
+            Arc::clone(&face),
+            Arc::clone(&tail),
+            inbox,
+            self.disabled.contains(&entry.plugin),
+        );
+        self.tasks.spawn(attendant.attend());
+        self.places.insert(entry.id.clone(), Place { entry, orders, face, tail });
+    }
+
+    /// Has a step done. Never blocks; exactly one [`Report::Ended`] follows.
+    pub fn handle(&mut self, run: Run) {
+        let run_id = run.run_id;
+        let deadline = Instant::now() + run.budget;
+        let refusal = match self.places.get(&run.entry_id) {
+            None => Some(format!("there is no handler `{}`", run.entry_id)),
+            Some(place) => {
+                let sent = place.orders.try_send(Order::Run { run, deadline });
+                sent.err().map(|_| "its plugin takes no orders".to_owned())
+            }
+        };
+        if let Some(text) = refusal {
+            let outcome = StepOutcome::bare(Outcome::CannotStart(text), Duration::ZERO);
+            let reports = self.shared.reports.clone();
+            self.tasks.spawn(async move {
+                let _ = reports.send(Report::Ended { run_id, outcome }).await;
+            });
+        }
+        self.tidy();
+    }
+
+    /// A run has at most so much time left; more than it had it never gets.
+    pub fn shorten(&mut self, run_id: u64, budget_left: Duration) {
+        let deadline = Instant::now() + budget_left;
+        for place in self.places.values().chain(&self.retired) {
+            let _ = place.orders.try_send(Order::Shorten { run_id, deadline });
+        }
+    }
+
+    /// Asks one entry whether the instance is idle; a [`Report::Vote`] follows.
+    pub fn check_idle(&mut self, entry_id: &str, metrics: &Metrics) {
+        if let Some(place) = self.places.get(entry_id) {
+            let _ = place.orders.try_send(Order::CheckIdle(metrics.clone()));
+        }
+    }
+
+    /// Switches a plugin on again.
+    pub fn enable(&mut self, name: &PluginName) {
+        self.disabled.remove(name);
+        self.tell(name, true);
+    }
+
+    /// Switches a plugin off: its processes end, its steps cannot start.
+    pub fn disable(&mut self, name: &PluginName) {
+        self.disabled.insert(name.clone());
+        self.tell(name, false);
+    }
+
+    fn tell(&self, name: &PluginName, is_enabled: bool) {
+        for place in self.places.values().filter(|place| place.entry.plugin == *name) {
+            let _ = place.orders.try_send(Order::Enable(is_enabled));
+        }
+    }
+
+    /// What is known of each entry, by id.
+    #[must_use]
+    pub fn status(&self) -> Vec<PluginStatus> {
+        self.places.values().map(Place::status).collect()
+    }
+
+    /// Ends all plugins: asks, closes their stdin, sends TERM, kills. What runs fails. Returns
+    /// within `grace` and a few seconds.
+    pub async fn stop(&mut self, grace: Duration) {
+        let places = std::mem::take(&mut self.places);
+        for place in places.values().chain(&self.retired) {
+            let _ = place.orders.try_send(Order::Stop { grace });
+        }
+        drop(places);
+        self.retired.clear();
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(grace + END_MARGIN, all).await.is_err() {
+            tracing::error!(left = self.tasks.len(), "plugins do not end");
+            self.tasks.shutdown().await;
+        }
+        keepers::reap_strays().await;
+    }
+
+    /// Forgets what has ended.
+    fn tidy(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            if let Err(fault) = ended {
+                tracing::error!(%fault, "an attendant failed");
+            }
+        }
+        self.retired.retain(|place| !place.orders.is_closed());
+    }
+}
+
+impl Place {
+    fn status(&self) -> PluginStatus {
+        let face = self.face.lock().unwrap_or_else(PoisonError::into_inner);
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        PluginStatus {
+            id: self.entry.id.clone(),
+            plugin: self.entry.plugin.clone(),
+            kind: face.kind.clone(),
+            state: face.state,
+            pid: face.pid,
+            info: face.info.clone(),
+            supported: face.supported.clone(),
+            stats: face.stats.clone(),
+            stderr_tail: tail.text(),
+            stderr_bytes: tail.total,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The children of this process: keepers, and whatever lost its keeper.
+
+use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+use crate::launch::{children_of, descendants_of};
+
+/// How long killed processes may take to be gone.
+const SWEEP_LIMIT: Duration = Duration::from_secs(1);
+const SWEEP_STEP: Duration = Duration::from_millis(5);
+
+/// The keepers of this process. Children belong to a process as a whole, hence one list for it.
+static KEEPERS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Makes this process the one to which the kernel gives processes that lose their parent, if it
+/// started those. Without it they are out of reach of [`reap_strays`].
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn adopt_orphans() -> std::io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// Kills and reaps every child of this process that is no keeper, with all below it; returns how
+/// many there were.
+///
+/// There are none as long as keepers end by themselves: this is for what a keeper left behind
+/// that was killed. A process that starts other children must not call this while they live.
+pub async fn reap_strays() -> usize {
+    let end = Instant::now() + SWEEP_LIMIT;
+    let mut seen = Vec::new();
+    loop {
+        let strays = strays();
+        if strays.is_empty() || Instant::now() >= end {
+            return seen.len();
+        }
+        for stray in strays {
+            for pid in descendants_of(stray).into_iter().chain([stray]) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+            let _ = rustix::process::waitpid(Some(stray), WaitOptions::NOHANG);
+            if !seen.contains(&stray) {
+                seen.push(stray);
+            }
+        }
+        sleep(SWEEP_STEP).await;
+    }
+}
+
+/// Starts a keeper and remembers it.
+pub(super) fn spawn(mut command: Command) -> std::io::Result<(Child, Pid)> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Held while it starts, so that no sweep sees it before it is known.
+    let mut keepers = keepers();
+    let child = command.spawn()?;
+    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let pid = pid.ok_or_else(|| std::io::Error::other("the keeper has no process id"))?;
+    keepers.push(pid);
+    Ok((child, pid))
+}
+
+/// Forgets a keeper that was reaped.
+pub(super) fn forget(keeper: Pid) {
+    keepers().retain(|other| *other != keeper);
+}
+
+fn strays() -> Vec<Pid> {
+    let keepers = keepers();
+    let mut children = children_of(rustix::process::getpid());
+    children.retain(|child| !keepers.contains(child));
+    children
+}
+
+fn keepers() -> MutexGuard<'static, Vec<Pid>> {
+    KEEPERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
