@@ -16,7 +16,7 @@ mod time;
 use serde_json::{Map, Value};
 
 /// The longest event that is read, in bytes. EventBridge itself stops at 1 MB (EventBridge API
-/// reference, "PutEvents", checked 2026-11).
+/// reference, "PutEvents", in the service model of botocore 1.43.11).
 pub const MAX_EVENT: usize = 1 << 20;
 
 /// The deepest nesting of arrays and objects that is read. No payload we know passes 6.

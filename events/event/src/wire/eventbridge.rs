@@ -9,7 +9,7 @@
 //! | `aws.ec2` | … State-change Notification: `stopped`, `terminated` | `cloud.instance.termination`, too late | info |
 //! | `aws.ec2` | … State-change Notification: `pending`, `running` | `instance.active`: it is not idle | info |
 //! | `aws.autoscaling` | EC2 Instance-terminate Lifecycle Action | `cloud.instance.termination` | urgent |
-//! | `aws.autoscaling` | the same, with a `Destination` other than `EC2` | `cloud.autoscaling.scale` | warning |
+//! | `aws.autoscaling` | the same, with `Destination` `WarmPool` or `AutoScalingGroup` | `cloud.autoscaling.scale` | warning |
 //! | `aws.autoscaling` | the other lifecycle, launch, terminate and refresh events | `cloud.autoscaling.scale` | info, when failed warning |
 //! | `aws.health` | AWS Health Event, service EC2, category scheduledChange | `cloud.instance.termination`, one for each instance | warning |
 //! | `cloudsnooze.drill` | any of these | the same, marked as a drill | the same |
@@ -207,7 +207,7 @@ fn state_change(envelope: Envelope) -> Result<Vec<Event>, ReadError> {
 
 /// A terminate hook, which does not always end an instance: it also comes when one goes back to
 /// its warm pool, or has its root volume replaced. Old events have no `Destination` and end it
-/// (EC2 Auto Scaling User Guide, "EventBridge event reference", checked 2026-11).
+/// (EC2 Auto Scaling User Guide, event reference page of 2025/26).
 fn terminate_hook(envelope: Envelope) -> Result<Vec<Event>, ReadError> {
     let stays = ["WarmPool", "AutoScalingGroup"].contains(&envelope.text("Destination"));
     if stays || is_test(&envelope) {

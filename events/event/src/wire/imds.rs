@@ -309,7 +309,7 @@ pub fn maintenance_event(
 }
 
 /// What a maintenance does to the instance (EC2 API reference, "InstanceStatusEvent",
-/// checked 2026-11).
+/// in the service model of botocore 1.43.11).
 fn maintenance_action(code: &str) -> LossAction {
     match code {
         "instance-stop" => LossAction::Stop,
