@@ -1,4 +1,5 @@
 //! The daemon on the instance.
 
+pub mod builtins;
 pub mod launch;
 pub mod plugins;
