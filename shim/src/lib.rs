@@ -1,5 +1,16 @@
-//! The daemon on the instance.
+//! The daemon on the instance: hears that it goes, and saves what is worth saving.
+//!
+//! [`run`] is the one loop; [`watch`] holds all state and decides, without I/O and with the time
+//! passed in; [`sources`] hear, [`plugins`] act, the [`journal`] remembers, the [`socket`] answers.
+//!
+//! Invariants: no step begins of which a restart would not know; no other process is waited for
+//! without a limit; every task has an owner; nothing listens but the local socket.
 
 pub mod builtins;
+pub mod clock;
+pub mod incident;
+pub mod journal;
 pub mod launch;
 pub mod plugins;
+pub mod record;
+pub mod watch;

@@ -1,0 +1,292 @@
+//! One incident: the fold of its records.
+//!
+//! ```text
+//!            signal                 all steps ended            the instance outlived it
+//!   (none) ---------> open --------------------------> closed ---------------------> survived
+//!                      | ^                               ^
+//!       another signal | |   called off: what has not    |
+//!       of the loss    +-+   begun will not, what runs   |
+//!                      +---- may end --------------------+
+//! ```
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use snooze_event::{Event, IncidentKey, LossAction};
+use snooze_policy::{Step, StepId};
+
+use crate::record::{Ending, Entry, Outcome, Record, StepOutcome};
+
+/// A notice that was not seen for this long, and is seen again, is another loss.
+const SAME_LOSS: Duration = Duration::from_secs(600);
+
+/// One loss or event, and what was done about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Incident {
+    /// What it is found by.
+    pub key: IncidentKey,
+    /// The keys of all signals that belong to it, its own among them.
+    pub keys: BTreeSet<IncidentKey>,
+    /// The event that opened it.
+    pub event: Event,
+    /// When, by the wall clock.
+    pub opened: Timestamp,
+    /// When, since boot.
+    pub opened_at: Duration,
+    /// When the instance goes, since boot.
+    pub due: Option<Duration>,
+    /// The same as the first signal had it.
+    first_due: Option<Duration>,
+    /// When a signal of it was last seen, since boot.
+    pub seen: Duration,
+    /// Its steps, higher priorities first.
+    pub steps: Vec<StepState>,
+    /// The loss was called off.
+    pub cancelled: bool,
+    /// How it ended, and why, and when; `None` while it is open.
+    pub closed: Option<Closed>,
+    /// The instance outlived it.
+    pub survived: bool,
+}
+
+/// How an incident ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Closed {
+    /// In one word.
+    pub outcome: Outcome,
+    /// For a person.
+    pub text: String,
+    /// When, by the wall clock.
+    pub at: Timestamp,
+    /// What was left before the deadline; `None` without one.
+    pub margin: Option<Duration>,
+}
+
+/// A step and how far it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepState {
+    /// The step.
+    pub step: Step,
+    /// How far it is.
+    pub progress: Progress,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// When it was last begun, since boot.
+    pub started: Option<Duration>,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// It has not begun.
+    Pending,
+    /// It runs.
+    Running,
+    /// It ended, or will never run.
+    Ended(StepOutcome),
+}
+
+impl StepState {
+    fn new(step: Step) -> Self {
+        Self { step, progress: Progress::Pending, attempts: 0, started: None }
+    }
+
+    /// How it ended; `None` before that.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&StepOutcome> {
+        match &self.progress {
+            Progress::Ended(outcome) => Some(outcome),
+            Progress::Pending | Progress::Running => None,
+        }
+    }
+}
+
+impl Incident {
+    /// The incident that an `Opened` entry begins; `None` for another record, or when the event
+    /// in it cannot be read.
+    #[must_use]
+    pub fn open(entry: &Entry) -> Option<Self> {
+        let Record::Opened { event, due_ms, steps } = &entry.record else { return None };
+        let key = entry.key();
+        Some(Self {
+            keys: BTreeSet::from([key.clone()]),
+            key,
+            event: snooze_event::wire::cloudevents::read(event, entry.at).ok()?,
+            opened: entry.at,
+            opened_at: Duration::from_millis(entry.clock_ms),
+            due: due_ms.map(Duration::from_millis),
+            first_due: due_ms.map(Duration::from_millis),
+            seen: Duration::from_millis(entry.clock_ms),
+            steps: steps.iter().filter_map(|step| step.step().map(StepState::new)).collect(),
+            cancelled: false,
+            closed: None,
+            survived: false,
+        })
+    }
+
+    /// Takes a record in. The same record twice is the same as once.
+    pub fn apply(&mut self, entry: &Entry) {
+        let clock = Duration::from_millis(entry.clock_ms);
+        match &entry.record {
+            Record::Opened { .. } => {}
+            Record::Joined { key, due_ms, steps } => {
+                self.keys.insert(IncidentKey::stored(key));
+                self.due = due_ms.map(Duration::from_millis);
+                self.seen = clock;
+                let steps = steps.iter().filter_map(crate::record::StepRecord::step);
+                for step in steps {
+                    if self.step(&step.id).is_none() {
+                        self.steps.push(StepState::new(step));
+                    }
+                }
+                self.steps.sort_by_key(|state| std::cmp::Reverse(state.step.priority));
+            }
+            Record::Seen => self.seen = clock,
+            Record::Started { step, attempt, .. } => {
+                if let Some(state) = self.step_mut(step) {
+                    state.progress = Progress::Running;
+                    state.attempts = *attempt;
+                    state.started = Some(clock);
+                }
+            }
+            Record::Ended { step, outcome } => {
+                if let Some(state) = self.step_mut(step) {
+                    state.progress = Progress::Ended(outcome.clone());
+                }
+            }
+            Record::Cancelled => self.cancelled = true,
+            Record::Closed { outcome, text } => {
+                self.seen = self.seen.max(clock);
+                self.closed = Some(Closed {
+                    outcome: *outcome,
+                    text: text.clone(),
+                    at: entry.at,
+                    margin: self.due.map(|due| due.saturating_sub(clock)),
+                });
+            }
+            Record::Survived => self.survived = true,
+        }
+    }
+
+    /// The step of an id.
+    #[must_use]
+    pub fn step(&self, id: &StepId) -> Option<&StepState> {
+        self.steps.iter().find(|state| state.step.id == *id)
+    }
+
+    fn step_mut(&mut self, id: &str) -> Option<&mut StepState> {
+        self.steps.iter_mut().find(|state| state.step.id.as_str() == id)
+    }
+
+    /// It takes the instance away, and is no exercise.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        self.event.cause.is_some() && !self.event.drill
+    }
+
+    /// Whether a signal with `key`, seen now, tells of this incident and not of a later one.
+    #[must_use]
+    pub fn covers(&self, key: &IncidentKey, now: Duration) -> bool {
+        self.keys.contains(key)
+            && (self.closed.is_none() || now.saturating_sub(self.seen) < SAME_LOSS)
+    }
+
+    /// What is left before the deadline.
+    #[must_use]
+    pub fn left(&self, now: Duration) -> Duration {
+        self.due.map_or(NO_DEADLINE, |due| due.saturating_sub(now))
+    }
+
+    /// Where another notice of it moves the deadline: as far as its time lies before the time
+    /// that the first one named. `None` when either names none, or when it is not earlier.
+    #[must_use]
+    pub fn moved_due(&self, event: &Event) -> Option<Duration> {
+        let (first, due) = (self.event.deadline?, self.first_due?);
+        let earlier = Duration::try_from(first.duration_since(event.deadline?)).ok()?;
+        Some(due.saturating_sub(earlier))
+    }
+
+    /// Makes the steps that a killed daemon left running pending again.
+    pub fn resume(&mut self) {
+        for state in &mut self.steps {
+            if state.progress == Progress::Running {
+                state.progress = Progress::Pending;
+            }
+        }
+    }
+
+    /// The steps that have not begun.
+    #[must_use]
+    pub fn pending(&self) -> Vec<Step> {
+        let pending = |state: &&StepState| state.progress == Progress::Pending;
+        self.steps.iter().filter(pending).map(|state| state.step.clone()).collect()
+    }
+
+    /// Whether a step runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.steps.iter().any(|state| state.progress == Progress::Running)
+    }
+
+    /// How it ends, once all its steps have.
+    #[must_use]
+    pub fn ending(&self) -> (Outcome, String) {
+        let count = |wanted: &[Ending]| {
+            let is = |state: &&StepState| {
+                state.outcome().is_some_and(|outcome| wanted.contains(&outcome.kind))
+            };
+            self.steps.iter().filter(is).count()
+        };
+        let all = self.steps.len();
+        let good = count(&[Ending::Done, Ending::Rehearsed]);
+        let half = count(&[Ending::Degraded]);
+        let (unhandled, unknown) = (count(&[Ending::NotHandled]), count(&[Ending::Unknown]));
+        let (dropped, cancelled) = (count(&[Ending::Dropped]), count(&[Ending::Cancelled]));
+        if all == 0 {
+            return match self.cancelled {
+                true => (Outcome::Cancelled, "called off".to_owned()),
+                false => (Outcome::Done, "nothing was to be done".to_owned()),
+            };
+        }
+        let outcome = if self.cancelled && good + half + cancelled == all {
+            Outcome::Cancelled
+        } else if good + unhandled == all && good > 0 {
+            Outcome::Done
+        } else if good + half == 0 && unknown > 0 {
+            Outcome::Unknown
+        } else if dropped == all || (dropped > 0 && self.came_too_late()) {
+            Outcome::Expired
+        } else if good + half == 0 {
+            Outcome::Failed
+        } else if unknown > 0 && good + half + unknown + unhandled == all {
+            Outcome::Unknown
+        } else {
+            Outcome::Partial
+        };
+        (outcome, self.summary())
+    }
+
+    /// The deadline had passed at the first signal already.
+    fn came_too_late(&self) -> bool {
+        self.event.action != Some(LossAction::Hibernate)
+            && self.due.is_some_and(|due| due <= self.opened_at)
+    }
+
+    /// For example `2 done, 1 timed-out`.
+    fn summary(&self) -> String {
+        let mut words: Vec<(&str, usize)> = Vec::new();
+        for outcome in self.steps.iter().filter_map(StepState::outcome) {
+            let word = outcome.kind.as_str();
+            match words.iter_mut().find(|(known, _)| *known == word) {
+                Some((_, count)) => *count += 1,
+                None => words.push((word, 1)),
+            }
+        }
+        let words: Vec<String> = words.iter().map(|(word, n)| format!("{n} {word}")).collect();
+        words.join(", ")
+    }
+}
+
+/// What an event without a deadline leaves: the time-outs of the handlers bound it.
+const NO_DEADLINE: Duration = Duration::from_secs(3600);

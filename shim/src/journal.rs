@@ -1,0 +1,236 @@
+//! The journal: what the daemon must still know after it was killed.
+//!
+//! One line a record: the CRC-32 of the JSON in eight hexadecimal digits, a space, the JSON.
+//! What is appended is on disk ([`Journal::append`] syncs once for all it is given) before the
+//! step that it tells of begins. A tail that was torn, by a crash or a full disk, ends the valid
+//! part and is cut off; nothing after it is believed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::record::Entry;
+
+/// A journal larger than this is read only up to here: the daemon writes a few hundred bytes a
+/// step and compacts at every start.
+const LARGEST: u64 = 64 << 20;
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+/// What was found in a journal.
+#[derive(Debug, Default, PartialEq)]
+pub struct Recovered {
+    /// The valid part, in order.
+    pub entries: Vec<Entry>,
+    /// How many bytes after it were no records.
+    pub dropped_bytes: u64,
+}
+
+impl Journal {
+    /// Opens the journal in `directory`, or makes one, and reads what it holds. A torn tail is
+    /// cut off.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, read or cut.
+    pub fn open(directory: &Path) -> io::Result<(Self, Recovered)> {
+        let path = directory.join("journal");
+        let mut file = create(&path)?;
+        let mut bytes = Vec::new();
+        Read::by_ref(&mut file).take(LARGEST).read_to_end(&mut bytes)?;
+        let (entries, valid) = read(&bytes);
+        let length = file.metadata()?.len();
+        let valid = u64::try_from(valid).unwrap_or(u64::MAX);
+        if valid < length {
+            file.set_len(valid)?;
+            file.sync_all()?;
+        }
+        file.seek(SeekFrom::End(0))?;
+        Ok((Self { path, file }, Recovered { entries, dropped_bytes: length - valid }))
+    }
+
+    /// Appends entries and waits until they are on disk.
+    ///
+    /// # Errors
+    /// When they cannot be written or synced; some may have been written then.
+    pub fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut lines = Vec::new();
+        for entry in entries {
+            write_line(&mut lines, entry)?;
+        }
+        self.file.write_all(&lines)?;
+        self.file.sync_data()
+    }
+
+    /// Replaces all that the journal holds, at once or not at all.
+    ///
+    /// # Errors
+    /// When the new file cannot be written, or not be put in the place of the old one.
+    pub fn replace(&mut self, entries: &[Entry]) -> io::Result<()> {
+        let beside = self.path.with_extension("new");
+        let _ = fs::remove_file(&beside);
+        let mut file = create(&beside)?;
+        let mut lines = Vec::new();
+        for entry in entries {
+            write_line(&mut lines, entry)?;
+        }
+        file.write_all(&lines)?;
+        file.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        if let Some(directory) = self.path.parent() {
+            File::open(directory)?.sync_all()?;
+        }
+        self.file = file;
+        Ok(())
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
+}
+
+fn write_line(lines: &mut Vec<u8>, entry: &Entry) -> io::Result<()> {
+    let json = serde_json::to_vec(entry)?;
+    write!(lines, "{:08x} ", crc32fast::hash(&json))?;
+    lines.extend_from_slice(&json);
+    lines.push(b'\n');
+    Ok(())
+}
+
+/// The entries of the valid part, and its length in bytes.
+fn read(bytes: &[u8]) -> (Vec<Entry>, usize) {
+    let mut entries = Vec::new();
+    let mut valid = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let Some(entry) = read_line(line) else { break };
+        entries.push(entry);
+        valid += line.len();
+    }
+    (entries, valid)
+}
+
+fn read_line(line: &[u8]) -> Option<Entry> {
+    let line = line.strip_suffix(b"\n")?;
+    let (sum, json) = line.split_at_checked(8)?;
+    let json = json.strip_prefix(b" ")?;
+    let expected = format!("{:08x}", crc32fast::hash(json));
+    (sum == expected.as_bytes()).then(|| serde_json::from_slice(json).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::{Ending, Outcome, Record, StepOutcome};
+
+    fn entry(clock_ms: u64, record: Record) -> Entry {
+        Entry {
+            at: "2026-03-14T09:26:53.25Z".parse().unwrap(),
+            clock_ms,
+            boot: "boot".to_owned(),
+            incident: "i-0a1b2c3d4e5f60718/boot/spot/terminate".to_owned(),
+            record,
+        }
+    }
+
+    fn plan() -> Vec<Entry> {
+        let step = || "orders/flush".to_owned();
+        let done = StepOutcome::plain(Ending::Done, "with a \"quote\" and a\nnewline");
+        let event = serde_json::json!({ "id": "one", "type": "cloud.spot.interrupt" });
+        vec![
+            entry(1, Record::Opened { event, due_ms: Some(120_000), steps: Vec::new() }),
+            entry(2, Record::Started { step: step(), attempt: 1, budget_ms: 30_000 }),
+            entry(3, Record::Ended { step: step(), outcome: done }),
+            entry(4, Record::Closed { outcome: Outcome::Done, text: "1 done".to_owned() }),
+        ]
+    }
+
+    fn written(entries: &[Entry]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for entry in entries {
+            write_line(&mut bytes, entry).unwrap();
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_is_appended_is_read_back_after_the_journal_was_opened_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, found) = Journal::open(directory.path()).unwrap();
+        assert_eq!(found, Recovered::default());
+        let plan = plan();
+        journal.append(&plan[..2]).unwrap();
+        journal.append(&plan[2..]).unwrap();
+        let (mut journal, found) = Journal::open(directory.path()).unwrap();
+        assert_eq!(found, Recovered { entries: plan.clone(), dropped_bytes: 0 });
+        journal.replace(&plan[3..]).unwrap();
+        journal.append(&plan[..1]).unwrap();
+        let (_, found) = Journal::open(directory.path()).unwrap();
+        assert_eq!(found.entries, [plan[3].clone(), plan[0].clone()]);
+    }
+
+    #[test]
+    fn g3_a_journal_cut_at_any_byte_keeps_its_whole_records_and_no_other() {
+        let plan = plan();
+        let whole = written(&plan);
+        let ends: Vec<usize> = (1..=plan.len()).map(|n| written(&plan[..n]).len()).collect();
+        for length in 0..=whole.len() {
+            let (entries, valid) = read(&whole[..length]);
+            let complete = ends.iter().filter(|end| **end <= length).count();
+            assert_eq!(entries, plan[..complete], "cut at {length}");
+            assert_eq!(valid, written(&plan[..complete]).len());
+        }
+    }
+
+    #[test]
+    fn g3_a_torn_tail_is_cut_off_so_that_later_records_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let plan = plan();
+        for tail in [&b"0000"[..], &[0; 4096], b"\xff\xfe\n\n", b"deadbeef {}\n"] {
+            let mut bytes = written(&plan[..2]);
+            bytes.extend_from_slice(tail);
+            fs::write(directory.path().join("journal"), bytes).unwrap();
+            let (mut journal, found) = Journal::open(directory.path()).unwrap();
+            assert_eq!(found.entries, plan[..2]);
+            assert_eq!(usize::try_from(found.dropped_bytes).unwrap(), tail.len());
+            journal.append(&plan[2..]).unwrap();
+            assert_eq!(Journal::open(directory.path()).unwrap().1.entries, plan);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        // 2,000 cases of 50 flips each.
+        #[test]
+        fn g3_flipped_bits_never_invent_a_record(seed in any::<u64>()) {
+            let plan = plan();
+            let whole = written(&plan);
+            let mut state = seed;
+            for _ in 0..50 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let mut bytes = whole.clone();
+                let place = usize::try_from(state >> 33).unwrap() % bytes.len();
+                bytes[place] ^= 1 << ((state >> 20) % 8);
+                let (entries, _) = read(&bytes);
+                prop_assert!(plan.starts_with(&entries));
+                prop_assert!(entries.len() < plan.len());
+            }
+        }
+
+        #[test]
+        fn g3_no_bytes_at_all_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let (_, valid) = read(&bytes);
+            prop_assert!(valid <= bytes.len());
+        }
+    }
+}

@@ -1,0 +1,752 @@
+//! All that the daemon knows and decides.
+//!
+//! [`Watch::on`] takes one input and the time, and answers with effects; it does nothing itself
+//! and reads no clock. Whatever changes an incident is a record: the effects say that it must be
+//! written, and the same record is applied to the incident, here and again after a restart.
+//! Records stand before the effects that depend on them, so that whoever carries them out in
+//! order, syncing the journal first, never starts a step that a restart would not know of.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use snooze_event::{
+    BootId, Cause, Event, EventId, EventType, IncidentKey, InstanceId, LossAction, SPOT_NOTICE,
+    Severity, budget, wire,
+};
+use snooze_policy::{
+    Facts, Policy, Step, StepId, document, handled, next, select, steps, undo_steps,
+};
+
+use crate::clock::{Now, milliseconds};
+use crate::incident::{Incident, Progress};
+use crate::record::{Ending, Entry, Outcome, Record, StepOutcome, StepRecord};
+
+/// A spot event that is older than this is stale: what it told of has happened.
+const STALE: Duration = SPOT_NOTICE;
+/// An instance that lives this long after the time of a Spot notice was not taken.
+const SURVIVED_AFTER: Duration = Duration::from_secs(60);
+/// A notice that stands after its incident closed is noted this often, so that a restart of the
+/// daemon does not take it for a new one.
+const SEEN_EVERY: Duration = Duration::from_secs(300);
+/// How many closed incidents are kept.
+const KEPT: usize = 100;
+/// The smallest change of a deadline that counts; below it clocks disagree.
+const EARLIER_BY: Duration = Duration::from_secs(1);
+
+/// What wakes the watch.
+#[derive(Debug)]
+pub enum Input {
+    /// A channel told of an event.
+    Heard {
+        /// The event.
+        event: Box<Event>,
+        /// Who told it.
+        channel: Channel,
+    },
+    /// The metadata service no longer shows notices of this cause.
+    Gone(Cause),
+    /// What is known of the instance.
+    Facts(Box<Facts>),
+    /// The policies changed.
+    Policies(Vec<Policy>),
+    /// A step ended.
+    Ended {
+        /// The run, as [`Effect::Start`] named it.
+        run: u64,
+        /// How.
+        outcome: Box<StepOutcome>,
+    },
+    /// Time has passed.
+    Tick,
+    /// The daemon is asked to end.
+    Stop {
+        /// The whole machine goes down, not only the daemon.
+        shutdown: bool,
+    },
+}
+
+/// Who told an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// The metadata service: what stands there is so at this moment, whatever the clock says.
+    Metadata,
+    /// The local socket, or another channel that may be late.
+    Command,
+    /// The daemon itself.
+    Own,
+}
+
+/// What must be done, in order.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// Write it to the journal; sync before the next effect that is no `Write`.
+    Write(Entry),
+    /// Let a plugin do a step.
+    Start(Box<Start>),
+    /// A running step has less time than it was told.
+    Shorten {
+        /// The run.
+        run: u64,
+        /// What it still has.
+        left: Duration,
+    },
+    /// An event changed nothing.
+    Ignored {
+        /// Its id.
+        event: EventId,
+        /// Why.
+        why: &'static str,
+    },
+    /// All is done: end the daemon.
+    Exit,
+}
+
+impl Effect {
+    /// What it has to be written.
+    #[must_use]
+    pub fn written(&self) -> Option<&Entry> {
+        match self {
+            Self::Write(entry) => Some(entry),
+            Self::Start(_) | Self::Shorten { .. } | Self::Ignored { .. } | Self::Exit => None,
+        }
+    }
+}
+
+/// A step to be done by a plugin.
+#[derive(Debug, PartialEq)]
+pub struct Start {
+    /// Names this run in [`Input::Ended`].
+    pub run: u64,
+    /// The incident.
+    pub incident: IncidentKey,
+    /// The step, which is also the name of the plugin's process.
+    pub step: StepId,
+    /// How long it may take.
+    pub budget: Duration,
+    /// What it has between TERM and KILL.
+    pub grace: Duration,
+    /// The event, as the plugin reads it.
+    pub event: Value,
+}
+
+/// All state of the daemon that is not inside a plugin.
+#[derive(Debug)]
+pub struct Watch {
+    instance: InstanceId,
+    boot: BootId,
+    facts: Facts,
+    policies: Vec<Policy>,
+    limits: Limits,
+    incidents: BTreeMap<IncidentKey, Incident>,
+    runs: BTreeMap<u64, (IncidentKey, StepId)>,
+    next_run: u64,
+    ignored: u64,
+    stopping: Option<bool>,
+    effects: Vec<Effect>,
+}
+
+/// Times that the settings give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long before a maintenance window its handlers run.
+    pub maintenance_lead: Duration,
+    /// What an Auto Scaling termination leaves, since the metadata service does not say.
+    pub lifecycle_budget: Duration,
+    /// What a shutdown without a notice leaves.
+    pub shutdown_budget: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            maintenance_lead: Duration::from_secs(600),
+            lifecycle_budget: Duration::from_secs(120),
+            shutdown_budget: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Watch {
+    /// A watch that knows of nothing.
+    #[must_use]
+    pub fn new(facts: Facts, boot: BootId, limits: Limits) -> Self {
+        Self {
+            instance: facts.id.clone().unwrap_or_else(unknown_instance),
+            facts,
+            boot,
+            policies: Vec::new(),
+            limits,
+            incidents: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            next_run: 1,
+            ignored: 0,
+            stopping: None,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes up what an earlier run of the daemon left in its journal, and says what follows.
+    ///
+    /// Steps that ended stay ended. A step that was cut is run again when it is repeatable and
+    /// there is time, else it is unknown. What another boot left open is closed.
+    pub fn restore(&mut self, entries: &[Entry], now: Now) -> Vec<Effect> {
+        for entry in entries {
+            match self.incidents.get_mut(&entry.key()) {
+                Some(incident) => incident.apply(entry),
+                None => {
+                    if let Some(mut incident) = Incident::open(entry) {
+                        if entry.boot != self.boot.as_str() {
+                            incident.seen = Duration::ZERO;
+                        }
+                        self.incidents.insert(incident.key.clone(), incident);
+                    }
+                }
+            }
+        }
+        let boots: BTreeMap<&str, &str> =
+            entries.iter().map(|entry| (entry.incident.as_str(), entry.boot.as_str())).collect();
+        for key in self.open_keys() {
+            let rebooted = boots.get(key.as_str()).is_some_and(|boot| *boot != self.boot.as_str());
+            self.take_up(&key, rebooted, now);
+        }
+        self.prune();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Decides what follows from one input.
+    pub fn on(&mut self, input: Input, now: Now) -> Vec<Effect> {
+        match input {
+            Input::Heard { event, channel } => self.heard(*event, channel, now),
+            Input::Gone(cause) => self.gone(cause, now),
+            Input::Facts(facts) => {
+                self.instance = facts.id.clone().unwrap_or_else(unknown_instance);
+                self.facts = *facts;
+            }
+            Input::Policies(policies) => self.policies = policies,
+            Input::Ended { run, outcome } => self.ended(run, *outcome, now),
+            Input::Tick => {}
+            Input::Stop { shutdown } => self.stop(shutdown, now),
+        }
+        for key in self.open_keys() {
+            self.advance(&key, now);
+        }
+        self.outlive(now);
+        if self.stopping.is_some_and(|shutdown| self.may_exit(shutdown)) {
+            self.effects.push(Effect::Exit);
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When the next `Tick` is due at the latest: the earliest deadline of an open incident.
+    #[must_use]
+    pub fn wake(&self, now: Now) -> Option<Duration> {
+        let open = self.incidents.values().filter(|incident| incident.closed.is_none());
+        open.filter_map(|incident| incident.due).map(|due| due.saturating_sub(now.boot)).min()
+    }
+
+    /// All incidents, open and closed.
+    pub fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.values()
+    }
+
+    /// The policies in force.
+    #[must_use]
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+
+    /// What is known of the instance.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// How many events changed nothing, being stale, cancelled or of another instance.
+    #[must_use]
+    pub fn ignored(&self) -> u64 {
+        self.ignored
+    }
+
+    /// The smallest journal that tells all that is known.
+    #[must_use]
+    pub fn compact(&self, entries: Vec<Entry>) -> Vec<Entry> {
+        entries.into_iter().filter(|entry| self.incidents.contains_key(&entry.key())).collect()
+    }
+
+    fn heard(&mut self, event: Event, channel: Channel, now: Now) {
+        if let Some(why) = self.not_ours(&event) {
+            return self.ignore(event.id, why);
+        }
+        let key = self.key_of(&event, channel);
+        let covering = self.incidents.values().find(|known| known.covers(&key, now.boot));
+        let known = covering.map(|incident| incident.key.clone());
+        if event.cancelled {
+            return match known {
+                Some(known) => self.cancel(&known, now),
+                None => self.ignore(event.id, "called off before it began"),
+            };
+        }
+        if event.cause == Some(Cause::Maintenance) && self.is_far(&event, now) {
+            return;
+        }
+        if let Some(known) = known {
+            return self.again(&known, &key, &event, now);
+        }
+        let left = self.left(&event, channel, now);
+        let stale = channel != Channel::Metadata
+            && event.cause == Some(Cause::Spot)
+            && age(&event, now) > STALE;
+        match self.open_loss().filter(|_| event.cause.is_some() && !event.drill) {
+            Some(open) if !stale => self.join(&open, &key, &event, left, now),
+            _ => self.open(key, &event, left, stale, now),
+        }
+    }
+
+    fn not_ours(&self, event: &Event) -> Option<&'static str> {
+        let differs = |theirs: &Option<String>, ours: &Option<String>| matches!((theirs, ours), (Some(theirs), Some(ours)) if theirs != ours);
+        if matches!((&event.instance, &self.facts.id), (Some(theirs), Some(ours)) if theirs != ours)
+        {
+            Some("about another instance")
+        } else if differs(&event.account, &self.facts.account) {
+            Some("from another account")
+        } else if differs(&event.region, &self.facts.region) {
+            Some("from another Region")
+        } else if event.replay.is_some() {
+            Some("a replay from an archive")
+        } else {
+            None
+        }
+    }
+
+    fn ignore(&mut self, event: EventId, why: &'static str) {
+        self.ignored = self.ignored.saturating_add(1);
+        self.effects.push(Effect::Ignored { event, why });
+    }
+
+    /// A drill, and an event that takes nothing away, is its own incident; what the metadata
+    /// service shows for as long as it lasts is one for as long.
+    fn key_of(&self, event: &Event, channel: Channel) -> IncidentKey {
+        let of_event = |id| IncidentKey::of_event(&self.instance, &self.boot, id);
+        match (&event.cause, &event.action) {
+            (Some(cause), Some(action)) if !event.drill => {
+                IncidentKey::of_loss(&self.instance, &self.boot, *cause, action)
+            }
+            _ if channel == Channel::Metadata || event.kind == EventType::SpotRebalance => {
+                let state = event.data.get("state").and_then(Value::as_str).unwrap_or("seen");
+                let id = format!("{}:{state}", event.kind).parse();
+                of_event(id.as_ref().unwrap_or(&event.id))
+            }
+            _ => of_event(&event.id),
+        }
+    }
+
+    fn is_far(&self, event: &Event, now: Now) -> bool {
+        event.deadline.is_some_and(|deadline| {
+            Duration::try_from(deadline.duration_since(now.wall))
+                .is_ok_and(|left| left > self.limits.maintenance_lead)
+        })
+    }
+
+    /// What an event leaves; `None` when it takes nothing away and sets no deadline.
+    fn left(&self, event: &Event, channel: Channel, now: Now) -> Option<Duration> {
+        let to_deadline = event.deadline.map(|deadline| {
+            Duration::try_from(deadline.duration_since(now.wall)).unwrap_or_default()
+        });
+        let (Some(cause), Some(action)) = (event.cause, &event.action) else {
+            return to_deadline;
+        };
+        if cause == Cause::Lifecycle && event.deadline.is_none() {
+            return Some(self.limits.lifecycle_budget);
+        }
+        let longest = budget(cause, action, event.deadline, now.wall);
+        Some(match (channel, to_deadline) {
+            (Channel::Command, Some(left)) => left.min(longest),
+            (Channel::Metadata | Channel::Own, _) | (Channel::Command, None) => longest,
+        })
+    }
+
+    fn open(
+        &mut self,
+        key: IncidentKey,
+        event: &Event,
+        left: Option<Duration>,
+        stale: bool,
+        now: Now,
+    ) {
+        let key = self.unused(key);
+        let steps = match stale {
+            true => Vec::new(),
+            false => self.steps_of(event, steps),
+        };
+        if event.cause.is_some() && !event.drill {
+            self.end_drills(now);
+        }
+        let record = Record::Opened {
+            event: wire::cloudevents::write(event, Some(&key)),
+            due_ms: left.map(|left| milliseconds(now.boot.saturating_add(left))),
+            steps: steps.iter().map(StepRecord::of).collect(),
+        };
+        self.write(&key, record, now);
+        if stale {
+            let text = "the event came too late to act on".to_owned();
+            self.write(&key, Record::Closed { outcome: Outcome::Expired, text }, now);
+        }
+    }
+
+    /// A key that no incident has: a second loss of the same kind gets a number.
+    fn unused(&self, key: IncidentKey) -> IncidentKey {
+        let numbered = (2..).map(|n: u32| IncidentKey::stored(&format!("{key}/{n}")));
+        let mut keys = std::iter::once(key.clone()).chain(numbered);
+        keys.find(|key| !self.incidents.contains_key(key)).unwrap_or(key)
+    }
+
+    fn steps_of(&self, event: &Event, wanted: fn(&[&Policy], &Event) -> Vec<Step>) -> Vec<Step> {
+        let document = document(event, &self.facts);
+        wanted(&select(&self.policies, &document), event)
+    }
+
+    /// An exercise gives way to the real thing.
+    fn end_drills(&mut self, now: Now) {
+        let open: Vec<IncidentKey> = self.open_keys();
+        for key in open {
+            if self.incidents.get(&key).is_some_and(|incident| incident.event.drill) {
+                self.cancel(&key, now);
+                self.shorten(&key, Duration::ZERO);
+            }
+        }
+    }
+
+    /// A signal of an incident that is known. Its deadline was fixed on the boot clock at first
+    /// sight; only a notice that itself names an earlier time moves it, never our own clock.
+    fn again(&mut self, known: &IncidentKey, key: &IncidentKey, event: &Event, now: Now) {
+        let Some(incident) = self.incidents.get_mut(known) else { return };
+        if incident.closed.is_some() {
+            let unnoted = now.boot.saturating_sub(incident.seen);
+            if unnoted >= SEEN_EVERY {
+                self.write(known, Record::Seen, now);
+            }
+            return;
+        }
+        incident.seen = now.boot;
+        let (Some(due), Some(moved)) = (incident.due, incident.moved_due(event)) else { return };
+        if moved + EARLIER_BY < due {
+            self.join(known, key, event, Some(moved.saturating_sub(now.boot)), now);
+        }
+    }
+
+    /// Another signal of the loss that is open: the earlier deadline counts, and policies that
+    /// only it wakes add their steps.
+    fn join(
+        &mut self,
+        open: &IncidentKey,
+        key: &IncidentKey,
+        event: &Event,
+        left: Option<Duration>,
+        now: Now,
+    ) {
+        let more = self.steps_of(event, steps);
+        let Some(incident) = self.incidents.get(open) else { return };
+        let due = left.map(|left| now.boot.saturating_add(left));
+        let due = [due, incident.due].into_iter().flatten().min();
+        let is_new = |step: &&Step| incident.step(&step.id).is_none();
+        let steps = more.iter().filter(is_new).map(StepRecord::of).collect();
+        let due_ms = due.map(milliseconds);
+        self.write(open, Record::Joined { key: key.to_string(), due_ms, steps }, now);
+        if let Some(due) = due {
+            self.shorten(open, due.saturating_sub(now.boot));
+        }
+    }
+
+    /// Tells what runs for an incident how much is left for it before its policy's reserve.
+    fn shorten(&mut self, key: &IncidentKey, left: Duration) {
+        let Some(incident) = self.incidents.get(key) else { return };
+        for (run, (_, step)) in self.runs.iter().filter(|(_, (owner, _))| owner == key) {
+            let reserve = incident.step(step).map(|state| state.step.reserve).unwrap_or_default();
+            let left = left.saturating_sub(reserve);
+            self.effects.push(Effect::Shorten { run: *run, left });
+        }
+    }
+
+    fn cancel(&mut self, key: &IncidentKey, now: Now) {
+        let Some(incident) = self.incidents.get(key) else { return };
+        if incident.closed.is_some() || incident.cancelled {
+            return;
+        }
+        let pending = incident.pending();
+        self.write(key, Record::Cancelled, now);
+        for step in pending {
+            let outcome = StepOutcome::plain(Ending::Cancelled, "called off before it began");
+            self.write(key, Record::Ended { step: step.id.to_string(), outcome }, now);
+        }
+    }
+
+    /// A Spot notice that disappears may come again, and stops nothing; maintenance or an Auto
+    /// Scaling termination that disappears was called off.
+    fn gone(&mut self, cause: Cause, now: Now) {
+        if matches!(cause, Cause::Spot | Cause::StateChange) {
+            return;
+        }
+        for key in self.open_keys() {
+            let only = |incident: &Incident| {
+                incident.event.cause == Some(cause) && incident.keys.len() == 1
+            };
+            if self.incidents.get(&key).is_some_and(only) {
+                self.cancel(&key, now);
+            }
+        }
+    }
+
+    fn ended(&mut self, run: u64, outcome: StepOutcome, now: Now) {
+        let Some((key, step)) = self.runs.remove(&run) else { return };
+        let done = outcome.kind == Ending::Done;
+        self.write(&key, Record::Ended { step: step.to_string(), outcome }, now);
+        let Some(incident) = self.incidents.get(&key) else { return };
+        let Some(by) = incident.step(&step).filter(|_| done) else { return };
+        for (later, why) in handled(&incident.pending(), &by.step) {
+            let outcome = StepOutcome::plain(Ending::Dropped, why.to_string());
+            self.write(&key, Record::Ended { step: later.to_string(), outcome }, now);
+        }
+    }
+
+    /// Starts what is next, drops what no longer fits, and closes what is through.
+    fn advance(&mut self, key: &IncidentKey, now: Now) {
+        while let Some(incident) = self.incidents.get(key) {
+            if incident.closed.is_some() || incident.is_running() {
+                return;
+            }
+            let pending = incident.pending();
+            if pending.is_empty() {
+                let (outcome, text) = incident.ending();
+                return self.write(key, Record::Closed { outcome, text }, now);
+            }
+            if self.stopping == Some(false) {
+                return;
+            }
+            let left = incident.left(now.boot);
+            let turn = next(&pending, left);
+            for (step, why) in turn.drop {
+                let outcome = StepOutcome::plain(Ending::Dropped, why.to_string());
+                self.write(key, Record::Ended { step: step.to_string(), outcome }, now);
+            }
+            for (step, budget) in turn.start {
+                self.start(key, &step, budget, left, now);
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        key: &IncidentKey,
+        id: &StepId,
+        budget: Duration,
+        left: Duration,
+        now: Now,
+    ) {
+        let Some(incident) = self.incidents.get(key) else { return };
+        let Some(state) = incident.step(id) else { return };
+        if state.step.rehearse {
+            let outcome = StepOutcome::plain(Ending::Rehearsed, "would have run");
+            return self.write(key, Record::Ended { step: id.to_string(), outcome }, now);
+        }
+        let attempt = state.attempts + 1;
+        let deadline = incident.due.map(|_| after(now.wall, left));
+        let kind = self.facts.kind.as_deref();
+        let event =
+            wire::plugin::write(&incident.event, left, deadline, kind, &incident.key, attempt);
+        let run = self.next_run;
+        self.next_run += 1;
+        self.runs.insert(run, (key.clone(), id.clone()));
+        let record =
+            Record::Started { step: id.to_string(), attempt, budget_ms: milliseconds(budget) };
+        self.write(key, record, now);
+        self.effects.push(Effect::Start(Box::new(Start {
+            run,
+            incident: key.clone(),
+            step: id.clone(),
+            budget,
+            grace: (left / 10).min(Duration::from_secs(5)),
+            event,
+        })));
+    }
+
+    /// Writes a record and lives by it.
+    fn write(&mut self, key: &IncidentKey, record: Record, now: Now) {
+        let entry = Entry {
+            at: now.wall,
+            clock_ms: now.clock_ms(),
+            boot: self.boot.to_string(),
+            incident: key.to_string(),
+            record,
+        };
+        match self.incidents.get_mut(key) {
+            Some(incident) => incident.apply(&entry),
+            None => {
+                if let Some(incident) = Incident::open(&entry) {
+                    self.incidents.insert(key.clone(), incident);
+                }
+            }
+        }
+        self.effects.push(Effect::Write(entry));
+    }
+
+    /// Goes on with an incident that an earlier run of the daemon left open.
+    fn take_up(&mut self, key: &IncidentKey, rebooted: bool, now: Now) {
+        let Some(incident) = self.incidents.get(key) else { return };
+        let left = incident.left(now.boot);
+        let unfinished: Vec<(StepId, bool, bool)> = incident
+            .steps
+            .iter()
+            .filter(|state| state.outcome().is_none())
+            .map(|state| {
+                let cut = state.progress == Progress::Running;
+                let fits = left.saturating_sub(state.step.reserve) >= state.step.minimum;
+                (state.step.id.clone(), cut, state.step.repeatable && fits)
+            })
+            .collect();
+        for (step, cut, again) in unfinished {
+            let outcome = match (rebooted, cut) {
+                (true, true) => StepOutcome::plain(Ending::Unknown, "cut by a reboot"),
+                (true, false) => StepOutcome::plain(Ending::Dropped, "cut by a reboot"),
+                (false, true) if !again => {
+                    StepOutcome::plain(Ending::Unknown, "cut when the daemon was killed")
+                }
+                (false, true | false) => continue,
+            };
+            self.write(key, Record::Ended { step: step.to_string(), outcome }, now);
+        }
+        if rebooted {
+            let text = "cut by a reboot".to_owned();
+            return self.write(key, Record::Closed { outcome: Outcome::Unknown, text }, now);
+        }
+        if let Some(incident) = self.incidents.get_mut(key) {
+            incident.resume();
+        }
+    }
+
+    /// What was announced, and did not come true.
+    fn outlive(&mut self, now: Now) {
+        let outlived = |incident: &&Incident| {
+            let past = incident.due.is_some_and(|due| now.boot > due + SURVIVED_AFTER);
+            let called_off = incident.cancelled;
+            let by_time = matches!(incident.event.cause, Some(Cause::Spot | Cause::StateChange));
+            incident.is_loss()
+                && incident.closed.is_some()
+                && !incident.survived
+                && self.is_of_this_boot(incident)
+                && (called_off || (by_time && past))
+        };
+        let keys: Vec<IncidentKey> =
+            self.incidents.values().filter(outlived).map(|known| known.key.clone()).collect();
+        for key in keys {
+            self.write(&key, Record::Survived, now);
+            self.undo(&key, now);
+        }
+    }
+
+    fn is_of_this_boot(&self, incident: &Incident) -> bool {
+        incident.key.as_str().split('/').nth(1) == Some(self.boot.as_str())
+    }
+
+    fn undo(&mut self, key: &IncidentKey, now: Now) {
+        let Some(incident) = self.incidents.get(key) else { return };
+        let mut event = incident.event.clone();
+        let undo = IncidentKey::stored(&format!("{key}/undo"));
+        event.data.insert("phase".to_owned(), json!("undo"));
+        let steps = self.steps_of(&event, undo_steps);
+        if steps.is_empty() || self.incidents.contains_key(&undo) {
+            return;
+        }
+        // What undoes takes nothing away: it has no deadline, and no further loss joins it.
+        event.cause = None;
+        event.action = None;
+        event.deadline = None;
+        let record = Record::Opened {
+            event: wire::cloudevents::write(&event, Some(&undo)),
+            due_ms: None,
+            steps: steps.iter().map(StepRecord::of).collect(),
+        };
+        self.write(&undo, record, now);
+        self.advance(&undo, now);
+        self.prune();
+    }
+
+    fn stop(&mut self, shutdown: bool, now: Now) {
+        self.stopping = Some(shutdown || self.stopping == Some(true));
+        let recent = self.incidents.values().any(|incident| {
+            incident.is_loss() && !incident.survived && self.is_of_this_boot(incident)
+        });
+        if shutdown && !recent {
+            self.heard(shutdown_event(&self.instance, &self.limits, now), Channel::Own, now);
+        }
+    }
+
+    /// Running steps end first. When the machine goes down the plan is carried out whole; when
+    /// only the daemon is stopped, the next one goes on with what has not begun.
+    fn may_exit(&self, shutdown: bool) -> bool {
+        self.runs.is_empty() && (!shutdown || self.open_keys().is_empty())
+    }
+
+    fn open_keys(&self) -> Vec<IncidentKey> {
+        let open = self.incidents.values().filter(|incident| incident.closed.is_none());
+        open.map(|incident| incident.key.clone()).collect()
+    }
+
+    fn open_loss(&self) -> Option<IncidentKey> {
+        let mut open = self.incidents.values();
+        open.find(|known| known.closed.is_none() && known.is_loss()).map(|known| known.key.clone())
+    }
+
+    /// Forgets the oldest closed incidents, so that what is kept has a bound.
+    fn prune(&mut self) {
+        let mut closed: Vec<(Timestamp, IncidentKey)> = self
+            .incidents
+            .values()
+            .filter_map(|known| known.closed.as_ref().map(|end| (end.at, known.key.clone())))
+            .collect();
+        closed.sort();
+        let excess = closed.len().saturating_sub(KEPT);
+        for (_, key) in closed.into_iter().take(excess) {
+            self.incidents.remove(&key);
+        }
+    }
+}
+
+/// Stands in keys until the metadata service has told the instance's id.
+fn unknown_instance() -> InstanceId {
+    "i-00000000".parse().unwrap_or_else(|_| unreachable!("the text has the form of an id"))
+}
+
+fn age(event: &Event, now: Now) -> Duration {
+    Duration::try_from(now.wall.duration_since(event.time)).unwrap_or_default()
+}
+
+fn after(wall: Timestamp, left: Duration) -> Timestamp {
+    wall.checked_add(left).unwrap_or(Timestamp::MAX)
+}
+
+/// The machine goes down and nobody said why.
+fn shutdown_event(instance: &InstanceId, limits: &Limits, now: Now) -> Event {
+    let id = format!("shutdown-{}", now.clock_ms());
+    Event {
+        kind: EventType::InstanceTermination,
+        source: "systemd".to_owned(),
+        time: now.wall,
+        id: id.parse().unwrap_or_else(|_| unreachable!("digits and letters make an event id")),
+        instance: Some(instance.clone()),
+        account: None,
+        region: None,
+        severity: Severity::Critical,
+        deadline: Some(after(now.wall, limits.shutdown_budget)),
+        cause: Some(Cause::StateChange),
+        action: Some(LossAction::Stop),
+        cancelled: false,
+        drill: false,
+        replay: None,
+        data: serde_json::Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

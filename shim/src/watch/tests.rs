@@ -1,0 +1,699 @@
+//! Scenarios: signals, outcomes and times in, a transcript out. The instance's clocks start at
+//! zero seconds; times in transcripts are seconds since then.
+
+use std::fmt::Write as _;
+
+use expect_test::{Expect, expect};
+use jiff::ToSpan;
+use serde_json::Map;
+
+use super::*;
+
+const BOOT: &str = "11111111-2222-3333-4444-555555555555";
+const INSTANCE: &str = "i-0a1b2c3d4e5f60718";
+
+/// High priority 100, middle 50, low 10; the middle one may be repeated.
+const ORDERS: &str = r#"{
+    "name": "orders",
+    "match": { "type": ["cloud.spot.interrupt", "cloud.instance.termination"] },
+    "handlers": [
+        { "plugin": "flush", "priority": 100, "timeout_seconds": 30 },
+        { "plugin": "copy", "priority": 50, "timeout_seconds": 60, "repeatable": true },
+        { "plugin": "tell", "priority": 10, "timeout_seconds": 10 }
+    ]
+}"#;
+
+struct Scene {
+    watch: Watch,
+    start: Now,
+    now: Now,
+    journal: Vec<Entry>,
+    transcript: String,
+    runs: BTreeMap<String, u64>,
+}
+
+impl Scene {
+    fn new(policies: &[&str]) -> Self {
+        let start = Now { wall: "2026-03-14T09:26:53Z".parse().unwrap(), boot: Duration::ZERO };
+        let mut scene = Self {
+            watch: Watch::new(facts(), BOOT.parse().unwrap(), Limits::default()),
+            start,
+            now: start,
+            journal: Vec::new(),
+            transcript: String::new(),
+            runs: BTreeMap::new(),
+        };
+        scene.watch.on(Input::Policies(read(policies)), start);
+        scene
+    }
+
+    fn at(&mut self, seconds: u64) -> &mut Self {
+        self.now.boot = self.start.boot + Duration::from_secs(seconds);
+        self.now.wall = self.start.wall + Duration::from_secs(seconds);
+        self
+    }
+
+    fn on(&mut self, input: Input) -> &mut Self {
+        let effects = self.watch.on(input, self.now);
+        self.note(effects);
+        self
+    }
+
+    fn tick(&mut self) -> &mut Self {
+        self.on(Input::Tick)
+    }
+
+    fn heard(&mut self, event: Event) -> &mut Self {
+        self.on(Input::Heard { event: Box::new(event), channel: Channel::Metadata })
+    }
+
+    fn commanded(&mut self, event: Event) -> &mut Self {
+        self.on(Input::Heard { event: Box::new(event), channel: Channel::Command })
+    }
+
+    fn end(&mut self, step: &str, kind: Ending) -> &mut Self {
+        let run = self.runs.remove(step).unwrap_or_else(|| panic!("{step} does not run"));
+        self.on(Input::Ended { run, outcome: Box::new(StepOutcome::plain(kind, "")) })
+    }
+
+    /// SIGKILL: all that is left is the journal.
+    fn restart(&mut self, boot: &str) -> &mut Self {
+        let policies = self.watch.policies().to_vec();
+        self.watch = Watch::new(facts(), boot.parse().unwrap(), Limits::default());
+        self.watch.on(Input::Policies(policies), self.now);
+        self.runs.clear();
+        let effects = self.watch.restore(&self.journal.clone(), self.now);
+        self.transcript.push_str("-- restart\n");
+        self.note(effects);
+        self
+    }
+
+    fn note(&mut self, effects: Vec<Effect>) {
+        let at = self.now.boot.as_secs();
+        for effect in effects {
+            let line = match effect {
+                Effect::Write(entry) => {
+                    let line = written(&entry);
+                    self.journal.push(entry);
+                    line
+                }
+                Effect::Start(start) => {
+                    self.runs.insert(start.step.to_string(), start.run);
+                    continue;
+                }
+                Effect::Shorten { left, .. } => format!("shorten to {}s", left.as_secs()),
+                Effect::Ignored { why, .. } => format!("ignored: {why}"),
+                Effect::Exit => "exit".to_owned(),
+            };
+            writeln!(self.transcript, "{at} {line}").unwrap();
+        }
+    }
+
+    fn check(&self, expected: Expect) {
+        expected.assert_eq(&self.transcript);
+    }
+
+    /// How often each step was started.
+    fn starts(&self) -> BTreeMap<String, usize> {
+        let mut starts = BTreeMap::new();
+        for entry in &self.journal {
+            if let Record::Started { step, .. } = &entry.record {
+                *starts.entry(step.clone()).or_default() += 1;
+            }
+        }
+        starts
+    }
+}
+
+fn written(entry: &Entry) -> String {
+    let key: Vec<&str> = entry.incident.splitn(3, '/').collect();
+    let key = key[2];
+    match &entry.record {
+        Record::Opened { due_ms, steps, .. } => {
+            let due = due_ms.map_or("no deadline".to_owned(), |due| format!("due {}s", due / 1000));
+            format!("{key} opened, {due}, {} steps", steps.len())
+        }
+        Record::Joined { key: joined, due_ms, steps } => {
+            let joined = joined.splitn(3, '/').last().unwrap();
+            format!(
+                "{key} joined by {joined}, due {}s, {} steps",
+                due_ms.unwrap() / 1000,
+                steps.len()
+            )
+        }
+        Record::Seen => format!("{key} still seen"),
+        Record::Started { step, attempt, budget_ms } => {
+            let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+            format!("start {step} for {}s{again}", budget_ms / 1000)
+        }
+        Record::Ended { step, outcome } => {
+            let text = if outcome.text.is_empty() { "" } else { ": " };
+            format!("{step} {}{text}{}", outcome.kind.as_str(), outcome.text)
+        }
+        Record::Cancelled => format!("{key} called off"),
+        Record::Closed { outcome, text } => format!("{key} {}: {text}", outcome.as_str()),
+        Record::Survived => format!("{key} survived"),
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        id: Some(INSTANCE.parse().unwrap()),
+        account: Some("123456789012".to_owned()),
+        region: Some("eu-west-1".to_owned()),
+        ..Facts::default()
+    }
+}
+
+fn read(policies: &[&str]) -> Vec<Policy> {
+    policies.iter().map(|text| snooze_policy::check(text).unwrap()).collect()
+}
+
+/// An event that is told at `at` and takes the instance away at `deadline`, in seconds.
+fn loss(cause: Cause, action: &str, at: i64, deadline: Option<i64>) -> Event {
+    let start: Timestamp = "2026-03-14T09:26:53Z".parse().unwrap();
+    let kind = match cause {
+        Cause::Spot => EventType::SpotInterrupt,
+        Cause::Lifecycle | Cause::Maintenance | Cause::StateChange => {
+            EventType::InstanceTermination
+        }
+    };
+    Event {
+        kind,
+        source: "test".to_owned(),
+        time: start + at.seconds(),
+        id: format!("event-{at}").parse().unwrap(),
+        instance: Some(INSTANCE.parse().unwrap()),
+        account: None,
+        region: None,
+        severity: Severity::Urgent,
+        deadline: deadline.map(|deadline| start + deadline.seconds()),
+        cause: Some(cause),
+        action: Some(LossAction::of(action)),
+        cancelled: false,
+        drill: false,
+        replay: None,
+        data: Map::new(),
+    }
+}
+
+fn spot(at: i64) -> Event {
+    loss(Cause::Spot, "terminate", at, Some(120))
+}
+
+#[test]
+fn a_notice_runs_the_handlers_by_priority_and_ends_in_one_outcome() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).at(4).end("orders/flush", Ending::Done);
+    scene.at(20).end("orders/copy", Ending::Done).at(21).end("orders/tell", Ending::Done);
+    scene.check(expect![[r#"
+        0 spot/terminate opened, due 120s, 3 steps
+        0 start orders/flush for 30s
+        4 orders/flush done
+        4 start orders/copy for 60s
+        20 orders/copy done
+        20 start orders/tell for 10s
+        21 orders/tell done
+        21 spot/terminate done: 3 done
+    "#]]);
+}
+
+#[test]
+fn one_loss_is_one_incident_however_often_it_is_seen() {
+    let mut scene = Scene::new(&[ORDERS]);
+    for second in 0..=100 {
+        scene.at(second).heard(spot(0));
+        if second == 3 {
+            scene.end("orders/flush", Ending::Done).end("orders/copy", Ending::Done);
+            scene.end("orders/tell", Ending::Done);
+        }
+    }
+    assert_eq!(scene.starts().values().sum::<usize>(), 3);
+}
+
+#[test]
+fn a_stop_notice_fires_as_a_terminate_notice_does() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(loss(Cause::Spot, "stop", 0, Some(120)));
+    scene.check(expect![[r#"
+             0 spot/stop opened, due 120s, 3 steps
+             0 start orders/flush for 30s
+    "#]]);
+}
+
+#[test]
+fn a_time_that_slides_from_answer_to_answer_is_the_same_loss() {
+    let mut scene = Scene::new(&[ORDERS]);
+    for second in 0..=1000 {
+        let notice = loss(Cause::Spot, "terminate", 0, Some(120 + i64::try_from(second).unwrap()));
+        scene.at(second).heard(notice);
+        if second == 2 {
+            scene.end("orders/flush", Ending::Done).end("orders/copy", Ending::Done);
+            scene.end("orders/tell", Ending::Done);
+        }
+    }
+    let opened = scene.journal.iter().filter(|e| matches!(e.record, Record::Opened { .. }));
+    assert_eq!(opened.count(), 1);
+}
+
+#[test]
+fn a6_a_notice_that_disappears_and_comes_again_is_the_same_loss() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).at(1).on(Input::Gone(Cause::Spot)).at(2).heard(spot(0));
+    scene.end("orders/flush", Ending::Done);
+    scene.check(expect![[r#"
+             0 spot/terminate opened, due 120s, 3 steps
+             0 start orders/flush for 30s
+             2 orders/flush done
+             2 start orders/copy for 60s
+    "#]]);
+}
+
+#[test]
+fn an_auto_scaling_state_read_for_minutes_starts_handlers_once() {
+    let mut scene = Scene::new(&[ORDERS]);
+    for second in 0..=400 {
+        scene.at(second).heard(loss(Cause::Lifecycle, "terminate", 0, None));
+        if second == 5 {
+            scene.end("orders/flush", Ending::Done).end("orders/copy", Ending::Done);
+            scene.end("orders/tell", Ending::Done);
+        }
+    }
+    assert_eq!(scene.starts().values().copied().collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[test]
+fn c1_two_channels_in_any_order_and_gap_make_one_plan() {
+    for gap in [0, 1, 30, 60, 119] {
+        for metadata_first in [true, false] {
+            let mut scene = Scene::new(&[ORDERS]);
+            let metadata = spot(0);
+            let command = Event { id: "other".parse().unwrap(), ..spot(0) };
+            match metadata_first {
+                true => scene.heard(metadata).at(gap).commanded(command),
+                false => scene.commanded(command).at(gap).heard(metadata),
+            };
+            assert_eq!(scene.starts().len(), 1, "gap {gap}, metadata first: {metadata_first}");
+        }
+    }
+}
+
+#[test]
+fn c2_twenty_copies_of_an_event_start_each_step_once() {
+    let mut scene = Scene::new(&[ORDERS]);
+    for copy in 0..20 {
+        let id = if copy % 2 == 0 { "same".to_owned() } else { format!("copy-{copy}") };
+        scene.commanded(Event { id: id.parse().unwrap(), ..spot(0) });
+    }
+    assert_eq!(scene.starts(), BTreeMap::from([("orders/flush".to_owned(), 1)]));
+}
+
+#[test]
+fn c3_any_order_of_the_signals_of_one_loss_ends_the_same() {
+    let signals = [
+        loss(Cause::Lifecycle, "terminate", 0, None),
+        spot(1),
+        loss(Cause::StateChange, "terminate", 2, None),
+        Event { id: "second".parse().unwrap(), ..spot(1) },
+        loss(Cause::Maintenance, "reboot", 0, Some(300)),
+    ];
+    let mut ends = std::collections::BTreeSet::new();
+    for order in permutations(&[0, 1, 2, 3, 4]) {
+        let mut scene = Scene::new(&[ORDERS]);
+        for (index, signal) in order.iter().enumerate() {
+            scene.at(u64::try_from(index).unwrap()).heard(signals[*signal].clone());
+        }
+        for step in ["orders/flush", "orders/copy", "orders/tell"] {
+            scene.at(10).end(step, Ending::Done);
+        }
+        let incidents: Vec<&Incident> = scene.watch.incidents().collect();
+        assert_eq!(incidents.len(), 1, "{order:?}");
+        ends.insert((scene.starts(), incidents[0].closed.as_ref().unwrap().text.clone()));
+    }
+    assert_eq!(ends.len(), 1, "{ends:?}");
+}
+
+fn permutations(of: &[usize]) -> Vec<Vec<usize>> {
+    let Some((first, rest)) = of.split_first() else { return vec![Vec::new()] };
+    let mut all = Vec::new();
+    for shorter in permutations(rest) {
+        for place in 0..=shorter.len() {
+            let mut longer = shorter.clone();
+            longer.insert(place, *first);
+            all.push(longer);
+        }
+    }
+    all
+}
+
+#[test]
+fn c4_a_stale_event_is_recorded_and_starts_nothing() {
+    for age in [180, 3600, 86_400] {
+        let mut scene = Scene::new(&[ORDERS]);
+        scene.commanded(loss(Cause::Spot, "terminate", -age, Some(120 - age)));
+        assert!(scene.starts().is_empty());
+        let incident = scene.watch.incidents().next().unwrap();
+        assert_eq!(incident.closed.as_ref().unwrap().outcome, Outcome::Expired);
+    }
+}
+
+#[test]
+fn c5_maintenance_that_is_called_off_drops_what_has_not_begun() {
+    let mut scene = Scene::new(&[ORDERS]);
+    let window = || loss(Cause::Maintenance, "stop", 0, Some(900));
+    scene.heard(window());
+    scene.at(301).heard(window());
+    scene.at(310).heard(Event { cancelled: true, ..window() });
+    scene.at(320).end("orders/flush", Ending::Done);
+    scene.check(expect![[r#"
+           301 maintenance/stop opened, due 900s, 3 steps
+           301 start orders/flush for 30s
+           310 maintenance/stop called off
+           310 orders/copy cancelled: called off before it began
+           310 orders/tell cancelled: called off before it began
+           320 orders/flush done
+           320 maintenance/stop cancelled: 1 done, 2 cancelled
+           320 maintenance/stop survived
+    "#]]);
+}
+
+#[test]
+fn c6_events_of_other_instances_accounts_and_regions_are_ignored() {
+    let mut scene = Scene::new(&[ORDERS]);
+    let other = |text: &str| Some(text.to_owned());
+    scene.heard(Event { instance: Some("i-00000000000000000".parse().unwrap()), ..spot(0) });
+    scene.heard(Event { account: other("999999999999"), ..spot(0) });
+    scene.heard(Event { region: other("us-east-1"), ..spot(0) });
+    scene.heard(Event { replay: other("drill-2026"), ..spot(0) });
+    scene.check(expect![[r#"
+             0 ignored: about another instance
+             0 ignored: from another account
+             0 ignored: from another Region
+             0 ignored: a replay from an archive
+    "#]]);
+    assert_eq!(scene.watch.ignored(), 4);
+}
+
+#[test]
+fn a11_hibernation_leaves_no_time_and_runs_only_instant_steps() {
+    let policy = r#"{ "name": "p", "match": { "type": ["cloud.spot.interrupt"] }, "handlers": [
+        { "plugin": "flush", "priority": 100 },
+        { "plugin": "mark", "priority": 10, "instant": true } ] }"#;
+    let mut scene = Scene::new(&[policy]);
+    scene.heard(loss(Cause::Spot, "hibernate", 0, Some(120))).end("p/mark", Ending::Done);
+    scene.check(expect![[r#"
+        0 spot/hibernate opened, due 0s, 2 steps
+        0 p/flush dropped: no time at all, and it is not marked `instant`
+        0 start p/mark for 5s
+        0 p/mark done
+        0 spot/hibernate partial: 1 dropped, 1 done
+    "#]]);
+}
+
+#[test]
+fn a11_an_unknown_action_word_is_treated_as_terminate() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(loss(Cause::Spot, "evaporate", 0, Some(120)));
+    assert_eq!(scene.starts().len(), 1);
+}
+
+#[test]
+fn b1_a_wall_clock_that_jumps_moves_no_deadline() {
+    for jump in [-7200, 7200, 315_360_000, -1_700_000_000] {
+        let mut scene = Scene::new(&[ORDERS]);
+        scene.heard(spot(0)).at(10);
+        scene.now.wall = scene.now.wall.checked_add(jump.seconds()).unwrap();
+        scene.heard(spot(0));
+        let incident = scene.watch.incidents().next().unwrap();
+        assert_eq!(incident.left(scene.now.boot), Duration::from_secs(110), "jump {jump}");
+        assert!(!scene.transcript.contains("shorten"), "jump {jump}");
+    }
+}
+
+#[test]
+fn b2_a_clock_wrong_by_hours_leaves_a_budget_between_the_bounds() {
+    for (wrong, budget) in [(10_800, 30), (-10_800, 120)] {
+        let mut scene = Scene::new(&[ORDERS]);
+        scene.now.wall = scene.now.wall.checked_add(i64::from(wrong).seconds()).unwrap();
+        scene.heard(spot(0));
+        let incident = scene.watch.incidents().next().unwrap();
+        assert_eq!(incident.left(scene.now.boot), Duration::from_secs(budget));
+        assert_eq!(scene.starts().len(), 1);
+    }
+}
+
+#[test]
+fn b3_a_deadline_that_has_passed_expires_and_starts_nothing_ordinary() {
+    for cause in [Cause::Spot, Cause::Lifecycle, Cause::StateChange] {
+        let mut scene = Scene::new(&[ORDERS]);
+        scene.at(125).commanded(loss(cause, "terminate", 10, Some(120)));
+        assert!(scene.starts().is_empty(), "{cause:?}");
+        let closed = scene.watch.incidents().next().unwrap().closed.clone().unwrap();
+        assert_eq!(closed.outcome, Outcome::Expired, "{cause:?}");
+    }
+}
+
+#[test]
+fn b4_time_that_passed_in_suspend_has_passed() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).at(500).end("orders/flush", Ending::TimedOut);
+    scene.check(expect![[r#"
+        0 spot/terminate opened, due 120s, 3 steps
+        0 start orders/flush for 30s
+        500 orders/flush timed-out
+        500 orders/copy dropped: no time at all, and it is not marked `instant`
+        500 orders/tell dropped: no time at all, and it is not marked `instant`
+        500 spot/terminate failed: 1 timed-out, 2 dropped
+        500 spot/terminate survived
+    "#]]);
+}
+
+#[test]
+fn b5_an_earlier_deadline_tells_what_runs_and_drops_what_no_longer_fits() {
+    let policy = r#"{ "name": "p", "match": { "type": [{ "prefix": "cloud." }] }, "handlers": [
+        { "plugin": "flush", "priority": 100, "timeout_seconds": 100 },
+        { "plugin": "image", "priority": 50, "timeout_seconds": 200, "minimum_seconds": 100 },
+        { "plugin": "tell", "priority": 10, "timeout_seconds": 10 } ] }"#;
+    let mut scene = Scene::new(&[policy]);
+    scene.heard(loss(Cause::Lifecycle, "terminate", 0, Some(300)));
+    scene.at(10).heard(loss(Cause::Spot, "terminate", 10, Some(130)));
+    scene.at(40).end("p/flush", Ending::Done).end("p/tell", Ending::Done);
+    scene.check(expect![[r#"
+        0 lifecycle/terminate opened, due 300s, 3 steps
+        0 start p/flush for 100s
+        10 lifecycle/terminate joined by spot/terminate, due 130s, 0 steps
+        10 shorten to 115s
+        40 p/flush done
+        40 p/image dropped: no time left: 90s left, 105s needed
+        40 start p/tell for 10s
+        40 p/tell done
+        40 lifecycle/terminate partial: 2 done, 1 dropped
+    "#]]);
+}
+
+#[test]
+fn a_failed_handler_is_not_reported_as_done() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).end("orders/flush", Ending::Failed).end("orders/copy", Ending::Done);
+    scene.end("orders/tell", Ending::Done);
+    let closed = scene.watch.incidents().next().unwrap().closed.clone().unwrap();
+    assert_eq!((closed.outcome, closed.text.as_str()), (Outcome::Partial, "1 failed, 2 done"));
+}
+
+#[test]
+fn a_past_notice_that_stays_is_handled_once_and_then_undone() {
+    let policy = r#"{ "name": "p", "match": { "type": ["cloud.spot.interrupt"] },
+        "handlers": [{ "plugin": "stop-jobs", "timeout_seconds": 10 }],
+        "undo": [{ "plugin": "start-jobs", "timeout_seconds": 10 }] }"#;
+    let mut scene = Scene::new(&[policy]);
+    scene.heard(spot(0)).end("p/stop-jobs", Ending::Done);
+    for second in 1..=900 {
+        scene.at(second).heard(spot(0));
+        if second == 181 {
+            scene.end("p/undo/start-jobs", Ending::Done);
+        }
+    }
+    scene.check(expect![[r#"
+        0 spot/terminate opened, due 120s, 1 steps
+        0 start p/stop-jobs for 10s
+        0 p/stop-jobs done
+        0 spot/terminate done: 1 done
+        181 spot/terminate survived
+        181 spot/terminate/undo opened, no deadline, 1 steps
+        181 start p/undo/start-jobs for 10s
+        181 p/undo/start-jobs done
+        181 spot/terminate/undo done: 1 done
+        300 spot/terminate still seen
+        600 spot/terminate still seen
+        900 spot/terminate still seen
+    "#]]);
+}
+
+#[test]
+fn a_second_loss_hours_later_is_another_incident() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).end("orders/flush", Ending::Done).end("orders/copy", Ending::Done);
+    scene.end("orders/tell", Ending::Done).at(7200).tick();
+    scene.heard(loss(Cause::Spot, "terminate", 7200, Some(7320)));
+    assert_eq!(scene.watch.incidents().count(), 2);
+    assert_eq!(scene.starts().get("orders/flush"), Some(&2));
+}
+
+// D-1
+#[test]
+fn first_handled_ends_the_policy_with_the_first_that_handles() {
+    let policy = r#"{ "name": "p", "match": { "type": ["custom.deploy"] },
+        "dispatch": "first_handled", "handlers": [
+        { "plugin": "one", "priority": 3 }, { "plugin": "two", "priority": 2 },
+        { "plugin": "three", "priority": 1 } ] }"#;
+    let mut scene = Scene::new(&[policy]);
+    let event = Event {
+        kind: "custom.deploy".parse().unwrap(),
+        cause: None,
+        action: None,
+        deadline: None,
+        ..spot(0)
+    };
+    scene.commanded(event).end("p/one", Ending::NotHandled).end("p/two", Ending::Done);
+    scene.check(expect![[r#"
+        0 event/event-0 opened, no deadline, 3 steps
+        0 start p/one for 10s
+        0 p/one not-handled
+        0 start p/two for 10s
+        0 p/two done
+        0 p/three dropped: p/two handled the event
+        0 event/event-0 partial: 1 not-handled, 1 done, 1 dropped
+    "#]]);
+}
+
+#[test]
+fn a_drill_gives_way_to_the_real_thing() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.commanded(Event { drill: true, ..spot(0) });
+    scene.at(5).heard(Event { id: "real".parse().unwrap(), ..spot(0) });
+    scene.check(expect![[r#"
+             0 event/event-0 opened, due 120s, 3 steps
+             0 start orders/flush for 30s
+             5 event/event-0 called off
+             5 orders/copy cancelled: called off before it began
+             5 orders/tell cancelled: called off before it began
+             5 shorten to 0s
+             5 spot/terminate opened, due 120s, 3 steps
+             5 start orders/flush for 30s
+    "#]]);
+}
+
+#[test]
+fn a_policy_can_hold_back_in_drills() {
+    let policy = ORDERS.replacen('{', r#"{ "drill": "rehearse","#, 1);
+    let mut scene = Scene::new(&[&policy]);
+    scene.commanded(Event { drill: true, ..spot(0) });
+    scene.check(expect![[r#"
+             0 event/event-0 opened, due 120s, 3 steps
+             0 orders/flush rehearsed: would have run
+             0 orders/copy rehearsed: would have run
+             0 orders/tell rehearsed: would have run
+             0 event/event-0 done: 3 rehearsed
+    "#]]);
+}
+
+#[test]
+fn g1_what_was_cut_runs_again_only_when_it_is_repeatable() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).at(1).restart(BOOT).tick();
+    scene.at(2).restart(BOOT).tick().at(3).heard(spot(0));
+    scene.end("orders/copy", Ending::Done).end("orders/tell", Ending::Done);
+    scene.check(expect![[r#"
+        0 spot/terminate opened, due 120s, 3 steps
+        0 start orders/flush for 30s
+        -- restart
+        1 orders/flush unknown: cut when the daemon was killed
+        1 start orders/copy for 60s
+        -- restart
+        2 start orders/copy for 60s, attempt 2
+        3 orders/copy done
+        3 start orders/tell for 10s
+        3 orders/tell done
+        3 spot/terminate unknown: 1 unknown, 2 done
+    "#]]);
+}
+
+#[test]
+fn g7_a_restart_lets_running_handlers_end_and_leaves_the_rest_to_the_next() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).on(Input::Stop { shutdown: false });
+    scene.at(3).end("orders/flush", Ending::Done).at(4).restart(BOOT).tick();
+    scene.check(expect![[r#"
+        0 spot/terminate opened, due 120s, 3 steps
+        0 start orders/flush for 30s
+        3 orders/flush done
+        3 exit
+        -- restart
+        4 start orders/copy for 60s
+    "#]]);
+}
+
+#[test]
+fn g7_a_shutdown_without_a_notice_saves_within_its_own_budget() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.on(Input::Stop { shutdown: true });
+    scene.at(1).end("orders/flush", Ending::Done).end("orders/copy", Ending::Done);
+    scene.end("orders/tell", Ending::Done);
+    scene.check(expect![[r#"
+             0 state-change/stop opened, due 60s, 3 steps
+             0 start orders/flush for 30s
+             1 orders/flush done
+             1 start orders/copy for 54s
+             1 orders/copy done
+             1 start orders/tell for 10s
+             1 orders/tell done
+             1 state-change/stop done: 3 done
+             1 exit
+    "#]]);
+}
+
+#[test]
+fn g7_a_restart_without_a_notice_runs_nothing() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.on(Input::Stop { shutdown: false });
+    scene.check(expect![[r#"
+             0 exit
+    "#]]);
+}
+
+#[test]
+fn g9_what_another_boot_left_open_is_closed_and_not_resumed() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).at(1).restart("99999999-2222-3333-4444-555555555555").tick();
+    scene.check(expect![[r#"
+        0 spot/terminate opened, due 120s, 3 steps
+        0 start orders/flush for 30s
+        -- restart
+        1 orders/flush unknown: cut by a reboot
+        1 orders/copy dropped: cut by a reboot
+        1 orders/tell dropped: cut by a reboot
+        1 spot/terminate unknown: cut by a reboot
+    "#]]);
+}
+
+#[test]
+fn a_notice_that_comes_again_after_a_restart_is_the_same_loss() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).end("orders/flush", Ending::Done).end("orders/copy", Ending::Done);
+    scene.end("orders/tell", Ending::Done).at(60).restart(BOOT).heard(spot(0));
+    assert_eq!(scene.starts().values().copied().collect::<Vec<_>>(), [1, 1, 1]);
+    assert_eq!(scene.watch.incidents().count(), 1);
+}
+
+#[test]
+fn what_is_remembered_has_a_bound() {
+    let mut scene = Scene::new(&[]);
+    for number in 0..1000 {
+        let id = format!("event-{number}").parse().unwrap();
+        let event = Event { id, cause: None, action: None, deadline: None, ..spot(0) };
+        scene.commanded(event);
+    }
+    scene.restart(BOOT);
+    assert!(scene.watch.incidents().count() <= KEPT);
+    assert!(scene.watch.compact(scene.journal.clone()).len() <= 2 * KEPT);
+}
