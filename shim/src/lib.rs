@@ -6,11 +6,19 @@
 //! Invariants: no step begins of which a restart would not know; no other process is waited for
 //! without a limit; every task has an owner; nothing listens but the local socket.
 
+mod answer;
 pub mod builtins;
 pub mod clock;
+pub mod exit;
 pub mod incident;
 pub mod journal;
 pub mod launch;
+pub mod logging;
 pub mod plugins;
 pub mod record;
+pub mod run;
+pub mod settings;
+pub mod socket;
+pub mod sources;
+pub mod view;
 pub mod watch;

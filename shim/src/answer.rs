@@ -1,0 +1,148 @@
+//! Answers to the clients of the socket.
+
+use serde_json::{Map, Value, json};
+use snooze_event::wire;
+
+use crate::clock::Now;
+use crate::plugins;
+use crate::run::Daemon;
+use crate::socket::{BAD_PARAMETERS, FAILED, Reply, Request, UNKNOWN_COMMAND};
+use crate::view;
+use crate::watch::{Channel, Input};
+
+/// Answers one request; the socket has checked its command and its sender.
+pub(crate) fn answer(daemon: &mut Daemon, request: Request) -> Reply {
+    let params = &request.params;
+    match request.command.as_str() {
+        "STATUS" => Reply::data(status(daemon)),
+        "CONFIG_GET" => config(daemon, params),
+        "PLUGINS_LIST" => Reply::data(plugins_list(daemon)),
+        "HISTORY" => history(daemon, params),
+        "POLICIES" => Reply::data(view::policies(&daemon.watch)),
+        "EXPLAIN" => explain(daemon, params),
+        "EVENT" => event(daemon, params),
+        "PLUGIN_ENABLE" => switch(daemon, params, true),
+        "PLUGIN_DISABLE" => switch(daemon, params, false),
+        other => Reply::error(UNKNOWN_COMMAND, format!("unknown command `{other}`")),
+    }
+}
+
+fn status(daemon: &Daemon) -> Value {
+    let now = Now::read();
+    let open = |incident: &&crate::incident::Incident| incident.closed.is_none();
+    let incidents = daemon.watch.incidents().filter(open);
+    let facts = daemon.watch.facts();
+    let uptime = now.boot.saturating_sub(daemon.started.boot);
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "uptime_seconds": uptime.as_secs(),
+        "instance_id": facts.id.as_ref().map(ToString::to_string),
+        "instance_type": facts.kind,
+        "region": facts.region,
+        "zone": facts.zone,
+        "metadata": metadata(daemon),
+        "durable": daemon.durable,
+        "policies": daemon.watch.policies().len(),
+        "ignored_events": daemon.watch.ignored(),
+        "faults": daemon.health.iter().map(|(source, detail)| json!({
+            "source": source,
+            "detail": detail,
+        })).collect::<Vec<_>>(),
+        "incidents": incidents.map(|known| view::incident(known, now)).collect::<Vec<_>>(),
+    })
+}
+
+fn metadata(daemon: &Daemon) -> &'static str {
+    if !daemon.settings.sources.imds_enabled {
+        "disabled"
+    } else if daemon.health.iter().any(|(source, _)| source == "metadata") {
+        "off"
+    } else if daemon.watch.facts().id.is_some() {
+        "on"
+    } else {
+        "waiting"
+    }
+}
+
+fn config(daemon: &Daemon, params: &Map<String, Value>) -> Reply {
+    let whole = daemon.settings.shown();
+    match params.get("key").and_then(Value::as_str) {
+        None => Reply::data(whole),
+        Some(key) => {
+            let found = key.split('.').try_fold(&whole, |value, name| value.get(name));
+            match found {
+                Some(value) => Reply::data(value.clone()),
+                None => Reply::error(BAD_PARAMETERS, format!("no setting `{key}`")),
+            }
+        }
+    }
+}
+
+fn plugins_list(daemon: &Daemon) -> Value {
+    let (found, refused) = plugins::discover(&daemon.settings.host(&daemon.environment));
+    view::plugins(&found, &refused, &daemon.host.status())
+}
+
+fn history(daemon: &Daemon, params: &Map<String, Value>) -> Reply {
+    let limit = params.get("limit").and_then(Value::as_u64).unwrap_or(20);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    Reply::data(view::history(&daemon.watch, limit, Now::read()))
+}
+
+fn explain(daemon: &Daemon, params: &Map<String, Value>) -> Reply {
+    let wanted = params.get("incident").and_then(Value::as_str).unwrap_or_default();
+    let mut known: Vec<_> = daemon.watch.incidents().collect();
+    known.sort_by_key(|incident| std::cmp::Reverse(incident.opened));
+    let found = match wanted {
+        "" | "last" => known.first(),
+        key => known.iter().find(|incident| incident.key.as_str() == key),
+    };
+    match found {
+        Some(known) => Reply::data(view::explain(&daemon.watch, known, Now::read())),
+        None => {
+            let text = format!("no incident `{wanted}`; `snooze history` lists those there are");
+            Reply::error(BAD_PARAMETERS, text)
+        }
+    }
+}
+
+/// An event by hand: a custom one, or a simulated signal, which is a drill.
+fn event(daemon: &mut Daemon, params: &Map<String, Value>) -> Reply {
+    let now = Now::read();
+    let id = uuid::Uuid::new_v4().to_string();
+    let Ok(id) = id.parse() else {
+        return Reply::error(FAILED, "no event id could be made");
+    };
+    let mut event = match wire::plugin::read_custom(&Value::Object(params.clone()), now.wall, id) {
+        Ok(event) => event,
+        Err(error) => return Reply::error(BAD_PARAMETERS, error.to_string()),
+    };
+    // Only EC2 takes an instance away: by hand it is an exercise.
+    event.drill |= event.cause.is_some();
+    let id = event.id.clone();
+    daemon.turn(Input::Heard { event: Box::new(event), channel: Channel::Command });
+    let opened = daemon.watch.incidents().find(|incident| incident.event.id == id);
+    let data = json!({
+        "event_id": id.as_str(),
+        "incident": opened.map(|incident| incident.key.as_str()),
+    });
+    Reply::data(data)
+}
+
+fn switch(daemon: &mut Daemon, params: &Map<String, Value>, on: bool) -> Reply {
+    let name = params.get("name").and_then(Value::as_str).unwrap_or_default();
+    let plugin = match name.parse() {
+        Ok(plugin) => plugin,
+        Err(error) => {
+            let error: snooze_event::NotAPluginName = error;
+            return Reply::error(BAD_PARAMETERS, error.to_string());
+        }
+    };
+    if on {
+        daemon.host.enable(&plugin);
+    } else {
+        daemon.host.disable(&plugin);
+    }
+    Reply::data(json!({ "name": name, "enabled": on }))
+}

@@ -1,0 +1,462 @@
+//! The one loop: inputs to the [`Watch`], its effects to the journal, the plugins and the log.
+//!
+//! ```text
+//!  metadata service --+                            +--> journal (synced first)
+//!  local socket ------+--> Input --> Watch::on --> +--> plugin host --> Input::Ended
+//!  signals, time -----+                            +--> log, sd_notify, exit
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use snooze_event::{BootId, Cause};
+use snooze_imds::{Client, SignalPath};
+use snooze_policy::Facts;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{debug, error, info, warn};
+
+use crate::answer;
+use crate::clock::Now;
+use crate::journal::Journal;
+use crate::plugins::{self, Host};
+use crate::record::{Entry, Record};
+use crate::settings::{self, Environment, Settings};
+use crate::socket::{self, Asked};
+use crate::sources::{Heard, ImdsSource};
+use crate::watch::{Channel, Effect, Input, Watch};
+
+/// How many signals may wait for the loop.
+const QUEUE: usize = 100;
+/// The loop turns at least this often, so that deadlines, expiries and the watchdog are seen to.
+const TURN: Duration = Duration::from_secs(1);
+/// How long plugins have to end when the daemon does.
+const PLUGIN_GRACE: Duration = Duration::from_secs(2);
+
+/// The daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another daemon holds the lock of the state directory.
+    #[error("another snoozed ({0}) runs with the state directory `{1}`")]
+    SecondInstance(String, PathBuf),
+    /// A directory or file that the daemon lives on cannot be used.
+    #[error("cannot use `{0}`")]
+    Place(PathBuf, #[source] io::Error),
+    /// The metadata client cannot be made.
+    #[error("no client for the metadata service can be made")]
+    Metadata(#[source] snooze_imds::SettingsError),
+    /// The system refused what every daemon needs.
+    #[error("cannot {0}")]
+    System(&'static str, #[source] io::Error),
+}
+
+/// Runs the daemon until it is asked to end.
+///
+/// # Errors
+/// When it cannot start. Once it is ready, nothing but a signal ends it.
+pub async fn run(settings: Settings, environment: Environment) -> Result<(), RunError> {
+    let _lock = lock(&settings.state_directory)?;
+    make_directory(&settings.run_directory)?;
+    let (asked, questions) = mpsc::channel(QUEUE);
+    let path = &settings.socket.path;
+    let group = settings.socket.group;
+    let listener = socket::bind(path, settings.socket.mode, group)
+        .map_err(|source| RunError::Place(path.clone(), source))?;
+    let system = |what| move |source| RunError::System(what, source);
+    let signals = Signals::listen().map_err(system("listen to signals"))?;
+    plugins::adopt_orphans().map_err(system("become the reaper of plugins' children"))?;
+    let (reports, reported) = mpsc::channel(QUEUE);
+    let (heard, hearing) = mpsc::channel(QUEUE);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(socket::serve(listener, asked));
+    if settings.sources.imds_enabled {
+        let client = Client::new(settings.metadata()).map_err(RunError::Metadata)?;
+        tasks.spawn(ImdsSource::new(client, settings.sources.polling_interval).run(heard));
+    }
+    let host = Host::new(settings.host(&environment), reports);
+    let mut daemon = Daemon::restore(settings, environment, host)?;
+    daemon.turn(Input::Tick);
+    daemon.host.set_entries(daemon.entries());
+    notify(&[sd_notify::NotifyState::Ready]);
+    info!(
+        instance = daemon.watch.facts().id.as_ref().map(tracing::field::display),
+        policies = daemon.watch.policies().len(),
+        "ready"
+    );
+    daemon.listen(signals, hearing, reported, questions).await;
+    notify(&[sd_notify::NotifyState::Stopping]);
+    daemon.host.stop(PLUGIN_GRACE).await;
+    tasks.shutdown().await;
+    let _ = fs::remove_file(&daemon.settings.socket.path);
+    info!("ended");
+    Ok(())
+}
+
+/// The daemon's parts, for the loop and for answers.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    pub(crate) settings: Settings,
+    pub(crate) environment: Environment,
+    pub(crate) watch: Watch,
+    pub(crate) host: Host,
+    pub(crate) health: Vec<(String, String)>,
+    pub(crate) durable: bool,
+    pub(crate) started: Now,
+    journal: Option<Journal>,
+    exit: bool,
+}
+
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl Daemon {
+    /// Reads policies and journal; goes on with what an earlier run left open.
+    fn restore(settings: Settings, environment: Environment, host: Host) -> Result<Self, RunError> {
+        let now = Now::read();
+        let mut watch = Watch::new(Facts::default(), boot_id()?, settings.limits);
+        let (policies, faults) = settings.policies();
+        for fault in faults {
+            error!(%fault, "policy left out");
+        }
+        watch.on(Input::Policies(policies), now);
+        let (journal, entries) = match Journal::open(&settings.state_directory) {
+            Ok((journal, recovered)) => {
+                if recovered.dropped_bytes > 0 {
+                    warn!(bytes = recovered.dropped_bytes, "torn end of the journal dropped");
+                }
+                (Some(journal), recovered.entries)
+            }
+            Err(error) => {
+                error!(%error, "journal cannot be opened; going on without");
+                (None, Vec::new())
+            }
+        };
+        let effects = watch.restore(&entries, now);
+        let mut daemon = Self {
+            durable: journal.is_some(),
+            settings,
+            environment,
+            watch,
+            host,
+            health: Vec::new(),
+            started: now,
+            journal,
+            exit: false,
+        };
+        daemon.compact(entries);
+        daemon.carry_out(effects);
+        Ok(daemon)
+    }
+
+    fn compact(&mut self, entries: Vec<Entry>) {
+        let before = entries.len();
+        let kept = self.watch.compact(entries);
+        let Some(journal) = &mut self.journal else { return };
+        if kept.len() < before
+            && let Err(error) = journal.replace(&kept)
+        {
+            warn!(%error, "journal not compacted");
+        }
+    }
+
+    /// One process for each handler of each policy that is on.
+    fn entries(&self) -> Vec<plugins::Entry> {
+        let policies = self.watch.policies().iter().filter(|policy| policy.enabled);
+        let steps = policies.flat_map(snooze_policy::all_steps);
+        let entry = |step: snooze_policy::Step| plugins::Entry {
+            id: step.id.to_string(),
+            plugin: step.plugin,
+            config: step.config,
+        };
+        let voters = self.settings.voters().into_iter();
+        steps.map(entry).chain(voters).collect()
+    }
+
+    async fn listen(
+        &mut self,
+        mut signals: Signals,
+        mut heard: mpsc::Receiver<Heard>,
+        mut reported: mpsc::Receiver<plugins::Report>,
+        mut questions: mpsc::Receiver<Asked>,
+    ) {
+        while !self.exit {
+            let wait = self.watch.wake(Now::read()).map_or(TURN, |wake| wake.clamp(MOMENT, TURN));
+            tokio::select! {
+                biased;
+                Some(report) = reported.recv() => self.reported(report),
+                Some(told) = heard.recv() => self.hear(told),
+                _ = signals.term.recv() => self.stop().await,
+                _ = signals.int.recv() => self.stop().await,
+                _ = signals.hup.recv() => self.reload(),
+                Some(question) = questions.recv() => self.answer(question),
+                () = tokio::time::sleep(wait) => {
+                    self.turn(Input::Tick);
+                    plugins::reap_strays().await;
+                }
+            }
+            notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+
+    /// One input through the watch, and what follows from it.
+    pub(crate) fn turn(&mut self, input: Input) {
+        let effects = self.watch.on(input, Now::read());
+        self.carry_out(effects);
+    }
+
+    /// Writes and syncs first: no step begins of which a restart would not know.
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        let entries: Vec<Entry> = effects.iter().filter_map(Effect::written).cloned().collect();
+        self.write(&entries);
+        for effect in effects {
+            self.act(effect);
+        }
+        for entry in &entries {
+            log(entry);
+        }
+    }
+
+    fn write(&mut self, entries: &[Entry]) {
+        let Some(journal) = &mut self.journal else { return };
+        let written = journal.append(entries);
+        if let Err(error) = &written
+            && self.durable
+        {
+            error!(%error, "journal cannot be written; going on without");
+        }
+        if !entries.is_empty() {
+            self.durable = written.is_ok();
+        }
+    }
+
+    fn act(&mut self, effect: Effect) {
+        match effect {
+            Effect::Write(_) => {}
+            Effect::Start(start) => self.host.handle(plugins::Run {
+                run_id: start.run,
+                entry_id: start.step.to_string(),
+                event: start.event,
+                budget: start.budget,
+                grace: start.grace,
+            }),
+            Effect::Shorten { run, left } => self.host.shorten(run, left),
+            Effect::Ignored { event, why } => {
+                info!(event_id = %event, why, "event ignored");
+            }
+            Effect::Exit => self.exit = true,
+        }
+    }
+
+    fn reported(&mut self, report: plugins::Report) {
+        match report {
+            plugins::Report::Ended { run_id, outcome } => {
+                self.turn(Input::Ended { run: run_id, outcome: Box::new(outcome.into()) });
+            }
+            plugins::Report::State { entry_id, state } => {
+                debug!(step = entry_id, state = state.as_str(), "plugin");
+            }
+            plugins::Report::Started { .. } | plugins::Report::Vote { .. } => {}
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        match heard {
+            Heard::Event(event) => {
+                self.turn(Input::Heard { event, channel: Channel::Metadata });
+            }
+            Heard::Gone(path) => {
+                if let Some(cause) = cause_of(path) {
+                    self.turn(Input::Gone(cause));
+                }
+            }
+            Heard::Health { source, ok, detail } => self.note_health(source, ok, detail),
+            Heard::Facts(facts) => self.turn(Input::Facts(Box::new(known(*facts)))),
+        }
+    }
+
+    fn note_health(&mut self, source: &str, ok: bool, detail: String) {
+        self.health.retain(|(known, _)| known != source);
+        if ok {
+            info!(source, "source works");
+        } else {
+            warn!(source, %detail, "source does not work");
+            self.health.push((source.to_owned(), detail));
+        }
+    }
+
+    async fn stop(&mut self) {
+        let shutdown = shutting_down().await;
+        info!(shutdown, "asked to end");
+        self.turn(Input::Stop { shutdown });
+    }
+
+    /// Takes new settings up; bad ones change nothing.
+    fn reload(&mut self) {
+        match settings::read(self.settings.file.as_deref()) {
+            Ok(new) => {
+                let (policies, faults) = new.policies();
+                for fault in faults {
+                    error!(%fault, "policy left out");
+                }
+                self.settings.replace_policies(new);
+                self.turn(Input::Policies(policies));
+                self.host.set_entries(self.entries());
+                info!(policies = self.watch.policies().len(), "policies read again");
+            }
+            Err(faults) => {
+                for fault in faults {
+                    error!(%fault, "settings not taken up");
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, asked: Asked) {
+        let reply = answer::answer(self, asked.request);
+        // A client that went away meanwhile needs no reply.
+        let _ = asked.reply.send(reply);
+    }
+}
+
+/// The cause of the notices that stand at a path.
+fn cause_of(path: SignalPath) -> Option<Cause> {
+    match path {
+        SignalPath::SpotInstanceAction => Some(Cause::Spot),
+        SignalPath::TargetLifecycleState => Some(Cause::Lifecycle),
+        SignalPath::MaintenanceScheduled => Some(Cause::Maintenance),
+        SignalPath::Rebalance => None,
+    }
+}
+
+/// What policies may ask of the instance.
+fn known(facts: snooze_imds::Facts) -> Facts {
+    let tags = facts.tags.unwrap_or_default();
+    Facts {
+        id: Some(facts.identity.instance),
+        kind: facts.identity.instance_type,
+        zone: facts.identity.zone,
+        region: facts.identity.region,
+        account: facts.identity.account,
+        lifecycle: facts.life_cycle,
+        asg: tags.get("aws:autoscaling:groupName").cloned(),
+        tags,
+    }
+}
+
+/// The shortest wait of the loop.
+const MOMENT: Duration = Duration::from_millis(5);
+
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        debug!(%error, "systemd not told");
+    }
+}
+
+/// Whether the whole machine goes down; systemd knows.
+async fn shutting_down() -> bool {
+    let asked = tokio::process::Command::new("systemctl")
+        .arg("is-system-running")
+        .stdin(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    match tokio::time::timeout(Duration::from_millis(500), asked).await {
+        Ok(Ok(output)) => output.stdout.trim_ascii() == b"stopping",
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+fn boot_id() -> Result<BootId, RunError> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let place = |source| RunError::Place(path.to_owned(), source);
+    let text = fs::read_to_string(path).map_err(place)?;
+    text.trim().parse().map_err(|source| place(io::Error::other(source)))
+}
+
+fn make_directory(path: &Path) -> Result<(), RunError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| RunError::Place(path.to_owned(), source))
+}
+
+/// Makes sure that no other daemon works with the same state.
+fn lock(directory: &Path) -> Result<File, RunError> {
+    make_directory(directory)?;
+    let path = directory.join("lock");
+    let place = |source| RunError::Place(path.clone(), source);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(place)?;
+    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut holder = String::new();
+        let _ = Read::by_ref(&mut file).take(64).read_to_string(&mut holder);
+        let holder = format!("process {}", holder.trim());
+        return Err(RunError::SecondInstance(holder, directory.to_owned()));
+    }
+    file.set_len(0).map_err(place)?;
+    writeln!(file, "{}", std::process::id()).map_err(place)?;
+    Ok(file)
+}
+
+/// State changes of incidents, in the log's words.
+fn log(entry: &Entry) {
+    let incident = entry.incident.as_str();
+    match &entry.record {
+        Record::Opened { event, due_ms, steps } => info!(
+            incident,
+            event_id = event.get("id").and_then(|id| id.as_str()),
+            event_type = event.get("type").and_then(|kind| kind.as_str()),
+            left_ms = due_ms.map(|due| due.saturating_sub(entry.clock_ms)),
+            steps = steps.len(),
+            "incident opened"
+        ),
+        Record::Joined { key, due_ms, steps } => info!(
+            incident,
+            signal = key.as_str(),
+            left_ms = due_ms.map(|due| due.saturating_sub(entry.clock_ms)),
+            steps = steps.len(),
+            "another signal joined"
+        ),
+        Record::Seen => debug!(incident, "notice still stands"),
+        Record::Started { step, attempt, budget_ms } => {
+            info!(incident, step = step.as_str(), attempt, budget_ms, "step started");
+        }
+        Record::Ended { step, outcome } => info!(
+            incident,
+            step = step.as_str(),
+            outcome = outcome.kind.as_str(),
+            text = outcome.text.as_str(),
+            milliseconds = outcome.milliseconds,
+            "step ended"
+        ),
+        Record::Cancelled => info!(incident, "loss called off"),
+        Record::Closed { outcome, text } => {
+            info!(incident, outcome = outcome.as_str(), text = text.as_str(), "incident closed");
+        }
+        Record::Survived => info!(incident, "instance outlived the loss"),
+    }
+}

@@ -1,0 +1,660 @@
+//! Settings: read as JSON, checked as a whole, so that every fault is told at once.
+//!
+//! Everything has a default, so that the daemon runs without a file. Keys of the idle monitor
+//! are checked and kept for it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use snooze_event::PluginName;
+use snooze_policy::strict::{Fields, Unknown, parse};
+use snooze_policy::{Fault, Policy};
+
+use crate::builtins;
+use crate::plugins::{self, HostSettings, SecretStore};
+use crate::watch::Limits;
+
+/// Where settings are read from when no file is named.
+pub const FILE: &str = "/etc/cloudsnooze/snoozed.json";
+/// The shortest and the longest poll interval: below, the metadata service throttles; above,
+/// half of a Spot notice is lost.
+const POLL: (f64, f64) = (0.2, 60.0);
+
+/// Checked settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The file they come from, `None` for the defaults.
+    pub file: Option<PathBuf>,
+    /// Where the journal is.
+    pub state_directory: PathBuf,
+    /// Where sockets and locks are, gone after a reboot.
+    pub run_directory: PathBuf,
+    /// The local socket.
+    pub socket: Socket,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub log_level: String,
+    /// Where news comes from.
+    pub sources: Sources,
+    /// Times that the watch needs.
+    pub limits: Limits,
+    plugins: Plugins,
+    policies_directory: PathBuf,
+    inline_policies: Vec<Value>,
+    event_handlers: Option<Value>,
+    idle: Map<String, Value>,
+}
+
+/// The local socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Socket {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The mode of its file.
+    pub mode: u32,
+    /// The group that owns it; `None` leaves it to the daemon's own.
+    pub group: Option<u32>,
+}
+
+/// Where news comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sources {
+    /// Whether the metadata service is asked.
+    pub imds_enabled: bool,
+    /// Its addresses, asked in this order.
+    pub imds_endpoints: Vec<String>,
+    /// How often it is asked.
+    pub polling_interval: Duration,
+}
+
+#[derive(Debug, Clone)]
+struct Plugins {
+    enabled: bool,
+    directories: Vec<PathBuf>,
+    allowed: Option<Vec<PluginName>>,
+    sha256: BTreeMap<PluginName, String>,
+    configs: Option<Value>,
+}
+
+/// What the daemon takes from its environment, read once in `main`.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// All variables.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// The settings of a file, or the defaults where none is named and the usual one is missing.
+///
+/// # Errors
+/// All faults of the file.
+pub fn read(file: Option<&Path>) -> Result<Settings, Vec<Fault>> {
+    let path = file.unwrap_or(Path::new(FILE));
+    match fs::metadata(path) {
+        Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return check("{}");
+        }
+        Err(error) => return Err(vec![file_fault(path, error)]),
+        Ok(found) if found.mode() & 0o002 != 0 => {
+            let text = "everybody can write to it; take that away with `chmod o-w`";
+            return Err(vec![file_fault(path, text)]);
+        }
+        Ok(_) => {}
+    }
+    let text = fs::read_to_string(path).map_err(|error| vec![file_fault(path, error)])?;
+    let mut settings = check(&text)?;
+    settings.file = Some(path.to_owned());
+    Ok(settings)
+}
+
+fn file_fault(path: &Path, text: impl ToString) -> Fault {
+    Fault::new(&path.display().to_string(), text.to_string())
+}
+
+const KEYS: [&str; 14] = [
+    "polling_interval_seconds",
+    "state_directory",
+    "run_directory",
+    "log_level",
+    "socket",
+    "sources",
+    "policies_directory",
+    "policies",
+    "event_handlers",
+    "plugins",
+    "maintenance_lead_seconds",
+    "lifecycle_budget_seconds",
+    "shutdown_budget_seconds",
+    "version",
+];
+
+/// The settings of the idle monitor with their bounds.
+const IDLE_KEYS: [(&str, f64, f64); 8] = [
+    ("cpu_threshold_percent", 0.0, 100.0),
+    ("memory_threshold_percent", 0.0, 100.0),
+    ("network_threshold_kbps", 0.0, 1e9),
+    ("disk_io_threshold_kbps", 0.0, 1e9),
+    ("gpu_threshold_percent", 0.0, 100.0),
+    ("input_idle_threshold_secs", 0.0, 1e6),
+    ("naptime_minutes", 1.0, 10_080.0),
+    ("check_interval_seconds", 1.0, 3600.0),
+];
+
+/// Checks the text of a settings file.
+///
+/// # Errors
+/// All its faults.
+pub fn check(text: &str) -> Result<Settings, Vec<Fault>> {
+    let value = parse(text).map_err(|fault| vec![fault])?;
+    let mut faults = Vec::new();
+    let settings = settings(&value, &mut faults);
+    match settings {
+        Some(settings) if faults.is_empty() => Ok(settings),
+        Some(_) | None => Err(faults),
+    }
+}
+
+fn settings(value: &Value, faults: &mut Vec<Fault>) -> Option<Settings> {
+    let root = Fields::of("$", value, faults)?;
+    let known: Vec<&str> =
+        KEYS.into_iter().chain(IDLE_KEYS.iter().map(|(key, _, _)| *key)).collect();
+    root.expect(&known, Unknown::Refuse, faults);
+    let run_directory = directory(&root, "run_directory", "/run/cloudsnooze", faults);
+    let mut inline = Vec::new();
+    for (path, policy) in root.list("policies", faults) {
+        if let Err(more) = snooze_policy::check(&policy.to_string()) {
+            faults.extend(more.into_iter().map(|fault| fault.below(&path)));
+        }
+        inline.push(policy.clone());
+    }
+    let event_handlers = root.get("event_handlers").cloned();
+    let plugins = plugins(&root, faults);
+    let (_, more) = snooze_policy::from_settings(event_handlers.as_ref(), plugins.configs.as_ref());
+    faults.extend(more);
+    let mut seconds = |key: &str, default: Duration| {
+        root.seconds(key, Duration::from_secs(1), faults).unwrap_or(default)
+    };
+    let usual = Limits::default();
+    let limits = Limits {
+        maintenance_lead: seconds("maintenance_lead_seconds", usual.maintenance_lead),
+        lifecycle_budget: seconds("lifecycle_budget_seconds", usual.lifecycle_budget),
+        shutdown_budget: seconds("shutdown_budget_seconds", usual.shutdown_budget),
+    };
+    Some(Settings {
+        file: None,
+        state_directory: directory(&root, "state_directory", "/var/lib/cloudsnooze", faults),
+        socket: socket(&root, &run_directory, faults),
+        run_directory,
+        log_level: log_level(&root, faults),
+        sources: sources(&root, event_handlers.as_ref(), faults),
+        limits,
+        plugins,
+        policies_directory: directory(
+            &root,
+            "policies_directory",
+            "/etc/cloudsnooze/policies.d",
+            faults,
+        ),
+        inline_policies: inline,
+        event_handlers,
+        idle: idle(&root, faults),
+    })
+}
+
+fn directory(fields: &Fields<'_>, key: &str, usual: &str, faults: &mut Vec<Fault>) -> PathBuf {
+    let text = fields.text(key, faults).unwrap_or(usual);
+    if !text.starts_with('/') {
+        faults.push(fields.fault(key, "expected an absolute path"));
+    }
+    PathBuf::from(text)
+}
+
+fn log_level(root: &Fields<'_>, faults: &mut Vec<Fault>) -> String {
+    let levels = ["error", "warn", "info", "debug", "trace"].map(|level| (level, level));
+    root.word("log_level", &levels, faults).unwrap_or("info").to_owned()
+}
+
+fn socket(root: &Fields<'_>, run_directory: &Path, faults: &mut Vec<Fault>) -> Socket {
+    let usual = Socket { path: run_directory.join("snoozed.sock"), mode: 0o660, group: None };
+    let Some(fields) = root.object("socket", faults) else { return usual };
+    fields.expect(&["path", "mode", "group"], Unknown::Refuse, faults);
+    let usual_path = usual.path.display().to_string();
+    let mode = fields.text("mode", faults).map_or(Some(usual.mode), |text| {
+        u32::from_str_radix(text, 8).ok().filter(|mode| mode & !0o777 == 0 && mode & 0o002 == 0)
+    });
+    if mode.is_none() {
+        faults.push(fields.fault("mode", "expected an octal mode as \"0660\", not open to all"));
+    }
+    let group = fields.text("group", faults).and_then(|name| {
+        let found = group_id(name);
+        if found.is_none() {
+            faults.push(fields.fault("group", "no such group on this machine"));
+        }
+        found
+    });
+    Socket {
+        path: directory(&fields, "path", &usual_path, faults),
+        mode: mode.unwrap_or(usual.mode),
+        group,
+    }
+}
+
+fn group_id(name: &str) -> Option<u32> {
+    let groups = fs::read_to_string("/etc/group").ok()?;
+    groups.lines().find_map(|line| {
+        let mut parts = line.split(':');
+        (parts.next() == Some(name)).then(|| parts.nth(1)?.parse().ok())?
+    })
+}
+
+fn sources(root: &Fields<'_>, handlers: Option<&Value>, faults: &mut Vec<Fault>) -> Sources {
+    let mut imds_enabled = true;
+    let mut imds_endpoints = snooze_imds::Settings::default().endpoints;
+    if let Some(sources) = root.object("sources", faults) {
+        sources.expect(&["imds"], Unknown::Refuse, faults);
+        if let Some(imds) = sources.object("imds", faults) {
+            imds.expect(&["enabled", "endpoints"], Unknown::Refuse, faults);
+            imds_enabled = imds.flag("enabled", true, faults);
+            let named: Vec<String> = endpoints(&imds, faults);
+            if !named.is_empty() {
+                imds_endpoints = named;
+            }
+        }
+    }
+    let polling_interval = root.number("polling_interval_seconds", POLL, faults);
+    let in_handlers = handlers
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, entry)| entry.get("polling_interval_seconds")?.as_f64());
+    // The source documents put it beside the handlers; the shortest one serves all.
+    let shortest = in_handlers.chain(polling_interval).reduce(f64::min).unwrap_or(1.0);
+    let polling_interval = Duration::from_secs_f64(shortest.clamp(POLL.0, POLL.1));
+    Sources { imds_enabled, imds_endpoints, polling_interval }
+}
+
+fn endpoints(imds: &Fields<'_>, faults: &mut Vec<Fault>) -> Vec<String> {
+    let mut named = Vec::new();
+    for (path, value) in imds.list("endpoints", faults) {
+        match value.as_str().filter(|text| text.starts_with("http://")) {
+            Some(text) => named.push(text.trim_end_matches('/').to_owned()),
+            None => faults.push(Fault::new(&path, "expected an address with `http://`")),
+        }
+    }
+    named
+}
+
+fn plugins(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Plugins {
+    let mut plugins = Plugins {
+        enabled: true,
+        directories: USUAL_DIRECTORIES.into_iter().map(PathBuf::from).collect(),
+        allowed: None,
+        sha256: BTreeMap::new(),
+        configs: None,
+    };
+    let Some(fields) = root.object("plugins", faults) else { return plugins };
+    let known =
+        ["enabled", "directories", "allowed", "sha256", "plugin_configs", "external_repositories"];
+    fields.expect(&known, Unknown::Refuse, faults);
+    plugins.enabled = fields.flag("enabled", true, faults);
+    if fields.get("directories").is_some() {
+        plugins.directories.clear();
+    }
+    for (path, value) in fields.list("directories", faults) {
+        match value.as_str().filter(|text| text.starts_with('/')) {
+            Some(text) => plugins.directories.push(PathBuf::from(text)),
+            None => faults.push(Fault::new(&path, "expected an absolute path")),
+        }
+    }
+    if fields.get("allowed").is_some() {
+        let names = fields.list("allowed", faults);
+        let mut allowed = Vec::new();
+        for (path, value) in names {
+            match value.as_str().map(str::parse) {
+                Some(Ok(name)) => allowed.push(name),
+                Some(Err(error)) => {
+                    let error: snooze_event::NotAPluginName = error;
+                    faults.push(Fault::new(&path, error.to_string()));
+                }
+                None => faults.push(Fault::new(&path, "expected the name of a plugin")),
+            }
+        }
+        plugins.allowed = Some(allowed);
+    }
+    if let Some(pins) = fields.object("sha256", faults) {
+        plugins.sha256 = pinned(&pins, faults);
+    }
+    plugins.configs = fields.get("plugin_configs").cloned();
+    plugins
+}
+
+/// Where plugins are looked for when the settings do not say.
+const USUAL_DIRECTORIES: [&str; 3] = [
+    "/usr/lib/cloudsnooze/plugins",
+    "/etc/cloudsnooze/plugins",
+    "/usr/local/share/cloudsnooze/plugins",
+];
+
+fn pinned(pins: &Fields<'_>, faults: &mut Vec<Fault>) -> BTreeMap<PluginName, String> {
+    let mut sums = BTreeMap::new();
+    for (key, value) in pins.members() {
+        let hex = |text: &&str| text.len() == 64 && text.bytes().all(|c| c.is_ascii_hexdigit());
+        match (key.parse(), value.as_str().filter(hex)) {
+            (Ok(name), Some(sum)) => {
+                sums.insert(name, sum.to_ascii_lowercase());
+            }
+            (Err(error), _) => {
+                let error: snooze_event::NotAPluginName = error;
+                faults.push(Fault::new("$.plugins.sha256", error.to_string()));
+            }
+            (Ok(_), None) => {
+                faults.push(pins.fault(key, "expected a SHA-256 sum of 64 hexadecimal digits"));
+            }
+        }
+    }
+    sums
+}
+
+fn idle(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Map<String, Value> {
+    let mut idle = Map::new();
+    for (key, least, most) in IDLE_KEYS {
+        if let Some(number) = root.number(key, (least, most), faults) {
+            idle.insert(key.to_owned(), number.into());
+        }
+    }
+    idle
+}
+
+impl Settings {
+    /// All policies: those of the file, those of its two older layouts, and the directory's; and
+    /// what is wrong with those that were left out.
+    #[must_use]
+    pub fn policies(&self) -> (Vec<Policy>, Vec<String>) {
+        let (mut documents, mut faults) = self.documents();
+        for (index, policy) in self.inline_policies.iter().enumerate() {
+            documents.push((format!("policies[{index}]"), policy.to_string()));
+        }
+        let texts = documents.iter().map(|(origin, text)| (origin.as_str(), text.as_str()));
+        let (mut policies, wrong) = snooze_policy::read_all(texts);
+        faults.extend(wrong.into_iter().map(|(origin, fault)| format!("{origin}: {fault}")));
+        let (local, wrong) = snooze_policy::from_settings(
+            self.event_handlers.as_ref(),
+            self.plugins.configs.as_ref(),
+        );
+        policies.extend(local);
+        faults.extend(wrong.iter().map(ToString::to_string));
+        if !self.plugins.enabled {
+            policies.clear();
+        }
+        (policies, faults)
+    }
+
+    /// The texts of the policies directory, in the order of their names.
+    fn documents(&self) -> (Vec<(String, String)>, Vec<String>) {
+        let mut faults = Vec::new();
+        let mut documents = Vec::new();
+        let Ok(directory) = fs::read_dir(&self.policies_directory) else {
+            return (documents, faults);
+        };
+        let paths = directory.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut paths: Vec<PathBuf> =
+            paths.filter(|path| path.extension().is_some_and(|kind| kind == "json")).collect();
+        paths.sort();
+        for path in paths {
+            match fs::read_to_string(&path) {
+                Ok(text) => documents.push((path.display().to_string(), text)),
+                Err(error) => faults.push(format!("{}: {error}", path.display())),
+            }
+        }
+        (documents, faults)
+    }
+
+    /// Takes over the policies of newer settings; what only a restart can change stays.
+    pub fn replace_policies(&mut self, newer: Self) {
+        self.inline_policies = newer.inline_policies;
+        self.event_handlers = newer.event_handlers;
+        self.plugins.configs = newer.plugins.configs;
+        self.policies_directory = newer.policies_directory;
+    }
+
+    /// What the plugin host needs.
+    #[must_use]
+    pub fn host(&self, environment: &Environment) -> HostSettings {
+        HostSettings {
+            program: PathBuf::from("/proc/self/exe"),
+            builtins: builtins::NAMES.iter().filter_map(|name| name.parse().ok()).collect(),
+            directories: self.plugins.directories.clone(),
+            allowed: self.plugins.allowed.clone(),
+            pins: self.plugins.sha256.clone(),
+            run_directory: self.run_directory.clone(),
+            secrets: SecretStore {
+                credentials_directory: environment
+                    .variables
+                    .get("CREDENTIALS_DIRECTORY")
+                    .map(PathBuf::from),
+                environment: environment.variables.clone(),
+            },
+            limits: plugins::Limits::default(),
+        }
+    }
+
+    /// Where the metadata service is.
+    #[must_use]
+    pub fn metadata(&self) -> snooze_imds::Settings {
+        let endpoints = self.sources.imds_endpoints.clone();
+        snooze_imds::Settings { endpoints, ..snooze_imds::Settings::default() }
+    }
+
+    /// Plugins that have a configuration and no events: they only vote whether the instance is
+    /// idle.
+    #[must_use]
+    pub fn voters(&self) -> Vec<plugins::Entry> {
+        let configs = self.plugins.configs.as_ref().and_then(Value::as_object);
+        let voters = configs.into_iter().flatten().filter_map(|(name, config)| {
+            let config = config.as_object()?;
+            if config.contains_key("events") {
+                return None;
+            }
+            let plugin = name.parse().ok()?;
+            Some(plugins::Entry { id: format!("idle/{name}"), plugin, config: config.clone() })
+        });
+        voters.collect()
+    }
+
+    /// The settings in force, without what may be a secret.
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        let path = |path: &PathBuf| path.display().to_string();
+        let configs = self.plugins.configs.clone().unwrap_or(json!({}));
+        json!({
+            "file": self.file.as_ref().map(path),
+            "state_directory": path(&self.state_directory),
+            "run_directory": path(&self.run_directory),
+            "log_level": self.log_level,
+            "polling_interval_seconds": self.sources.polling_interval.as_secs_f64(),
+            "socket": {
+                "path": path(&self.socket.path),
+                "mode": format!("{:04o}", self.socket.mode),
+                "group": self.socket.group,
+            },
+            "sources": { "imds": {
+                "enabled": self.sources.imds_enabled,
+                "endpoints": self.sources.imds_endpoints,
+            }},
+            "policies_directory": path(&self.policies_directory),
+            "policies": self.inline_policies.iter().cloned().map(masked_configs).collect::<Vec<_>>(),
+            "event_handlers": self.event_handlers.clone().map(masked_configs),
+            "plugins": {
+                "enabled": self.plugins.enabled,
+                "directories": self.plugins.directories.iter().map(path).collect::<Vec<_>>(),
+                "allowed": self.plugins.allowed.as_ref().map(|names| {
+                    names.iter().map(ToString::to_string).collect::<Vec<_>>()
+                }),
+                "plugin_configs": masked(configs),
+            },
+            "maintenance_lead_seconds": self.limits.maintenance_lead.as_secs_f64(),
+            "lifecycle_budget_seconds": self.limits.lifecycle_budget.as_secs_f64(),
+            "shutdown_budget_seconds": self.limits.shutdown_budget.as_secs_f64(),
+            "idle": self.idle,
+        })
+    }
+}
+
+/// Masks what stands below any key `config`.
+fn masked_configs(value: Value) -> Value {
+    match value {
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(key, value)| {
+                let value = if key == "config" { masked(value) } else { masked_configs(value) };
+                (key, value)
+            })
+            .collect(),
+        Value::Array(values) => values.into_iter().map(masked_configs).collect(),
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
+    }
+}
+
+/// Masks every text that is no reference to a secret: any of them may be one.
+fn masked(value: Value) -> Value {
+    match value {
+        Value::String(text) if snooze_policy::secret_reference(&text).is_some() => text.into(),
+        Value::String(_) => "***".into(),
+        Value::Object(members) => {
+            members.into_iter().map(|(key, value)| (key, masked(value))).collect()
+        }
+        Value::Array(values) => values.into_iter().map(masked).collect(),
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_)) => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        check(text).unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        let settings = check("{}").unwrap();
+        assert_eq!(settings.sources.polling_interval, Duration::from_secs(1));
+        assert_eq!(settings.socket.path, Path::new("/run/cloudsnooze/snoozed.sock"));
+        assert_eq!(settings.socket.mode, 0o660);
+        assert!(settings.sources.imds_enabled);
+    }
+
+    #[test]
+    fn g10_every_fault_is_told_at_once() {
+        let text = r#"{
+            "pollin_interval_seconds": 1, "polling_interval_seconds": 0.1,
+            "state_directory": "here", "socket": { "mode": "0666" }, "log_level": "loud",
+            "sources": { "imds": { "endpoints": ["https://example.com"] } },
+            "plugins": { "allowed": ["No"], "sha256": { "a": "short" } },
+            "naptime_minutes": 0,
+            "policies": [{ "name": "p" }]
+        }"#;
+        let faults = faults(text).join("\n");
+        for part in [
+            "`polling_interval_seconds`?",
+            "$.polling_interval_seconds: expected a number from 0.2 to 60",
+            "$.state_directory: expected an absolute path",
+            "$.socket.mode:",
+            "$.log_level:",
+            "$.sources.imds.endpoints[0]:",
+            "$.plugins.allowed[0]:",
+            "$.plugins.sha256",
+            "$.naptime_minutes:",
+            "$.policies[0]",
+        ] {
+            assert!(faults.contains(part), "{part} is not in:\n{faults}");
+        }
+    }
+
+    // S0-46 to S0-51, S1-61 to S1-63, S1-65 to S1-69
+    #[test]
+    fn the_layouts_of_the_source_documents_are_read() {
+        let text = r##"{
+            "cpu_threshold_percent": 5.0, "memory_threshold_percent": 10.0,
+            "network_threshold_kbps": 50.0, "disk_io_threshold_kbps": 100.0,
+            "naptime_minutes": 30,
+            "event_handlers": { "cloud.spot.interrupt": {
+                "enabled": true, "polling_interval_seconds": 5,
+                "plugins": [
+                    { "name": "mysql-flusher", "priority": 100, "timeout_seconds": 30,
+                      "config": { "connection_string": "user:pass@tcp(localhost:3306)/db" } },
+                    { "name": "slack-notifier", "priority": 10,
+                      "config": { "webhook_url": "https://hooks.slack.com/services/...",
+                                  "channel": "#cloud-events" } }
+                ] } },
+            "plugins": {
+                "enabled": true,
+                "directories": ["/etc/cloudsnooze/plugins", "/usr/local/share/cloudsnooze/plugins"],
+                "external_repositories": [{ "name": "community",
+                    "url": "https://plugins.cloudsnooze.io/community", "trusted": true }],
+                "plugin_configs": {
+                    "redis-monitor": { "connection_threshold": 3,
+                                       "redis_url": "redis://localhost:6379" },
+                    "spot-interrupt-handler": {
+                        "shutdown_script_path": "/usr/local/bin/graceful_shutdown.sh",
+                        "timeout_seconds": 90,
+                        "events": { "cloud.spot.interrupt": { "priority": 100, "enabled": true } } }
+                } }
+        }"##;
+        let settings = check(text).unwrap();
+        let (policies, faults) = settings.policies();
+        assert_eq!(faults, Vec::<String>::new());
+        let plugins: Vec<&str> =
+            policies[0].handlers.iter().map(|handler| handler.plugin.as_str()).collect();
+        assert_eq!(policies.len(), 1);
+        assert_eq!(plugins.len(), 3, "{plugins:?}");
+        assert_eq!(settings.sources.polling_interval, Duration::from_secs(5));
+        let voters = settings.voters();
+        assert_eq!(voters.len(), 1);
+        assert_eq!(voters[0].id, "idle/redis-monitor");
+        let shown = settings.shown().to_string();
+        assert!(!shown.contains("user:pass") && !shown.contains("hooks.slack.com"), "{shown}");
+    }
+
+    #[test]
+    fn g11_what_is_shown_holds_references_and_no_secret() {
+        let text = r#"{ "policies": [{ "name": "p", "match": { "type": ["custom"] }, "handlers": [
+            { "plugin": "a", "config": { "dsn": "credential:orders",
+                                         "plain": "S3CR3T-CANARY", "list": ["S3CR3T-CANARY"] } } ]
+        }] }"#;
+        let shown = check(text).unwrap().shown().to_string();
+        assert!(shown.contains("credential:orders") && !shown.contains("CANARY"), "{shown}");
+    }
+
+    #[test]
+    fn g10_a_file_that_everybody_can_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("snoozed.json");
+        fs::write(&file, "{}").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+        let faults = read(Some(&file)).unwrap_err();
+        assert!(faults[0].to_string().contains("chmod o-w"), "{faults:?}");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(read(Some(&file)).is_ok());
+    }
+
+    #[test]
+    fn g10_a_file_that_is_missing_or_half_written_is_a_fault_and_not_a_default() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("snoozed.json");
+        assert!(read(Some(&file)).is_err());
+        fs::write(&file, "{ \"log_level\": ").unwrap();
+        assert!(read(Some(&file)).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn g10_no_text_makes_the_check_panic(text in "\\PC{0,300}") {
+            let _ = check(&text);
+        }
+    }
+}
