@@ -79,8 +79,8 @@ pub async fn run(settings: Settings, environment: Environment) -> Result<(), Run
     }
     let host = Host::new(settings.host(&environment), reports);
     let mut daemon = Daemon::restore(settings, environment, host)?;
-    daemon.turn(Input::Tick);
     daemon.host.set_entries(daemon.entries());
+    daemon.turn(Input::Tick);
     notify(&[sd_notify::NotifyState::Ready]);
     info!(
         instance = daemon.watch.facts().id.as_ref().map(tracing::field::display),

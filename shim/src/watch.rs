@@ -12,8 +12,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use snooze_event::{
-    BootId, Cause, Event, EventId, EventType, IncidentKey, InstanceId, LossAction, SPOT_NOTICE,
-    Severity, budget, wire,
+    BootId, Cause, Event, EventId, EventType, Foreign, Home, IncidentKey, InstanceId, LossAction,
+    SPOT_NOTICE, Severity, budget, wire,
 };
 use snooze_policy::{
     Facts, Policy, Step, StepId, document, handled, next, select, steps, undo_steps,
@@ -305,18 +305,16 @@ impl Watch {
     }
 
     fn not_ours(&self, event: &Event) -> Option<&'static str> {
-        let differs = |theirs: &Option<String>, ours: &Option<String>| matches!((theirs, ours), (Some(theirs), Some(ours)) if theirs != ours);
-        if matches!((&event.instance, &self.facts.id), (Some(theirs), Some(ours)) if theirs != ours)
-        {
-            Some("about another instance")
-        } else if differs(&event.account, &self.facts.account) {
-            Some("from another account")
-        } else if differs(&event.region, &self.facts.region) {
-            Some("from another Region")
-        } else if event.replay.is_some() {
-            Some("a replay from an archive")
-        } else {
-            None
+        let home = Home {
+            account: self.facts.account.as_deref(),
+            region: self.facts.region.as_deref(),
+            instance: self.facts.id.as_ref(),
+        };
+        match event.foreign(&home) {
+            Some(Foreign::Account) => Some("from another account"),
+            Some(Foreign::Region) => Some("from another Region"),
+            Some(Foreign::Instance) => Some("about another instance"),
+            None => event.replay.as_ref().map(|_| "a replay from an archive"),
         }
     }
 
@@ -729,22 +727,14 @@ fn after(wall: Timestamp, left: Duration) -> Timestamp {
 /// The machine goes down and nobody said why.
 fn shutdown_event(instance: &InstanceId, limits: &Limits, now: Now) -> Event {
     let id = format!("shutdown-{}", now.clock_ms());
+    let id = id.parse().unwrap_or_else(|_| unreachable!("digits and letters make an event id"));
     Event {
-        kind: EventType::InstanceTermination,
-        source: "systemd".to_owned(),
-        time: now.wall,
-        id: id.parse().unwrap_or_else(|_| unreachable!("digits and letters make an event id")),
-        instance: Some(instance.clone()),
-        account: None,
-        region: None,
         severity: Severity::Critical,
+        instance: Some(instance.clone()),
         deadline: Some(after(now.wall, limits.shutdown_budget)),
         cause: Some(Cause::StateChange),
         action: Some(LossAction::Stop),
-        cancelled: false,
-        drill: false,
-        replay: None,
-        data: serde_json::Map::new(),
+        ..Event::new(EventType::InstanceTermination, "systemd", now.wall, id)
     }
 }
 

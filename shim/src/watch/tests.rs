@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};
 use jiff::ToSpan;
-use serde_json::Map;
 
 use super::*;
 
@@ -178,22 +177,13 @@ fn loss(cause: Cause, action: &str, at: i64, deadline: Option<i64>) -> Event {
             EventType::InstanceTermination
         }
     };
+    let id = format!("event-{at}").parse().unwrap();
     Event {
-        kind,
-        source: "test".to_owned(),
-        time: start + at.seconds(),
-        id: format!("event-{at}").parse().unwrap(),
         instance: Some(INSTANCE.parse().unwrap()),
-        account: None,
-        region: None,
-        severity: Severity::Urgent,
         deadline: deadline.map(|deadline| start + deadline.seconds()),
         cause: Some(cause),
         action: Some(LossAction::of(action)),
-        cancelled: false,
-        drill: false,
-        replay: None,
-        data: Map::new(),
+        ..Event::new(kind, "test", start + at.seconds(), id)
     }
 }
 
