@@ -24,7 +24,7 @@ pub struct PluginEvent {
     /// When the instance goes.
     pub deadline: Option<Timestamp>,
     /// What the event says beyond that; for a Spot interruption `action`, `time`,
-    /// `timeRemaining`, `instanceID` and `instanceType`.
+    /// `timeRemaining`, `instanceID` and `instanceType`; always what the next three fields hold.
     pub data: Map<String, Value>,
     /// The loss it belongs to, the same however often it was signalled.
     pub incident: Option<String>,
@@ -46,6 +46,7 @@ impl PluginEvent {
         let said = |key: &str| raw.get(key).and_then(Value::as_str).map(str::to_owned);
         let time = |key: &str| raw.get(key)?.as_str()?.parse().ok();
         let number = |key: &str| raw.get(key).and_then(Value::as_u64);
+        let data = raw.get("data").and_then(Value::as_object).cloned().unwrap_or_default();
         Self {
             kind: said("type").unwrap_or_default(),
             source: said("source").unwrap_or_default(),
@@ -53,10 +54,10 @@ impl PluginEvent {
             timestamp: time("timestamp"),
             severity: number("severity").and_then(Severity::from_number).unwrap_or(Severity::Info),
             deadline: time("deadline"),
-            data: raw.get("data").and_then(Value::as_object).cloned().unwrap_or_default(),
-            incident: said("incident").filter(|key| !key.is_empty()),
-            attempt: number("attempt").unwrap_or(1).max(1),
-            drill: raw.get("drill").and_then(Value::as_bool).unwrap_or(false),
+            incident: data.get("incident").and_then(Value::as_str).map(str::to_owned),
+            attempt: data.get("attempt").and_then(Value::as_u64).unwrap_or(1).max(1),
+            drill: data.get("drill").and_then(Value::as_bool).unwrap_or(false),
+            data,
             raw,
         }
     }
@@ -73,30 +74,42 @@ impl PluginEvent {
     /// to none. `None` when the event has neither.
     #[must_use]
     pub fn once_key(&self) -> Option<&str> {
-        self.incident.as_deref().or(Some(self.id.as_str())).filter(|key| !key.is_empty())
+        [self.incident.as_deref(), Some(&self.id)].into_iter().flatten().find(|key| !key.is_empty())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use snooze_event::wire::plugin::write;
+    use snooze_event::{Cause, Event, EventType, IncidentKey, LossAction};
 
     use super::*;
 
     // S1-37 to S1-39, S0-54, D-5
     #[test]
-    fn the_keys_of_the_wire_are_read() {
-        let event = PluginEvent::read(json!({
-            "type": "cloud.spot.interrupt", "source": "aws.ec2.metadata-service", "id": "e-1",
-            "timestamp": "2026-03-01T12:00:00Z", "severity": 2,
-            "deadline": "2026-03-01T12:02:00Z", "incident": "i-1/b/spot/terminate",
-            "attempt": 2, "drill": true,
-            "data": { "action": "terminate", "timeRemaining": 118.5 },
-        }));
+    fn an_event_is_read_as_the_host_writes_it() {
+        let notice: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
+        let deadline = "2026-03-01T12:02:00Z".parse().unwrap();
+        let mut event = Event::new(
+            EventType::SpotInterrupt,
+            "aws.ec2.metadata-service",
+            notice,
+            "e-1".parse().unwrap(),
+        );
+        event.severity = Severity::Urgent;
+        event.cause = Some(Cause::Spot);
+        event.action = Some(LossAction::Terminate);
+        event.drill = true;
+        let left = Duration::from_millis(118_500);
+        let incident = IncidentKey::stored("i-1/b/spot/terminate");
+        let event = PluginEvent::read(write(&event, left, Some(deadline), None, &incident, 2));
         assert_eq!(event.kind, "cloud.spot.interrupt");
+        assert_eq!((event.source.as_str(), event.id.as_str()), ("aws.ec2.metadata-service", "e-1"));
         assert_eq!((event.severity, event.attempt, event.drill), (Severity::Urgent, 2, true));
-        assert_eq!(event.time_remaining(), Some(Duration::from_millis(118_500)));
-        assert_eq!(event.deadline, Some("2026-03-01T12:02:00Z".parse().unwrap()));
+        assert_eq!((event.timestamp, event.deadline), (Some(notice), Some(deadline)));
+        assert_eq!(event.data["action"], "terminate");
+        assert_eq!(event.time_remaining(), Some(left));
         assert_eq!(event.once_key(), Some("i-1/b/spot/terminate"));
     }
 

@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_drill_is_told_to_the_application() {
         let server = Server::answering("200 OK", "plain text");
-        let event = json!({ "type": "custom.deploy", "drill": true });
+        let event = json!({ "type": "custom.deploy", "data": { "drill": true } });
         let handled = checkpoint(&server, json!({}), event);
         assert_eq!(handled.more["app_response"], "plain text");
         let received = server.received();

@@ -180,8 +180,7 @@ mod tests {
             &server,
             json!({
                 "type": "cloud.spot.interrupt", "deadline": "2026-03-01T12:02:00Z",
-                "incident": "i-0123456789abcdef0/b/spot/terminate",
-                "data": { "action": "terminate", "timeRemaining": 118.9,
+                "data": { "incident": "i-0123456789abcdef0/b/spot/terminate", "action": "terminate", "timeRemaining": 118.9,
                     "instanceID": "i-0123456789abcdef0", "instanceType": "m5.large" },
             }),
         );
@@ -194,8 +193,8 @@ mod tests {
 
     #[test]
     fn fields_cannot_mention_the_channel_or_break_the_message() {
-        let event = json!({ "type": "custom.<!channel>", "drill": true,
-            "data": { "instanceID": "a\nb`c`\u{1b}" } });
+        let event = json!({ "type": "custom.<!channel>",
+            "data": { "drill": true, "instanceID": "a\nb`c`\u{1b}" } });
         expect!["[drill] custom.&lt;!channel&gt; on instance a b'c' . What matters on it is being saved as its policies say; `snooze history` tells how far that is."]
             .assert_eq(&text(&PluginEvent::read(event)));
     }

@@ -152,7 +152,7 @@ mod tests {
     fn a_webhook_body_is_valid_json_whatever_the_fields_hold() {
         let server = Server::answering("204 No Content", "");
         let event = json!({
-            "type": "cloud.spot.interrupt", "id": "a\"b\\", "incident": "line\nline\r\u{2028}",
+            "type": "cloud.spot.interrupt", "id": "a\"b\\", "source": "line\nline\r\u{2028}",
             "data": { "tag \"Name\"": "\u{1b}[31mred\u{0}", "nested": ["{{.InstanceID}}", "\t"] },
         });
         let handled = send(&server, json!({}), event.clone());

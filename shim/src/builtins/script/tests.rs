@@ -26,8 +26,8 @@ fn plugin(path: &Path, mut config: Value) -> SpotInterruptHandler {
 }
 
 fn notice(incident: &str, remaining: Value) -> PluginEvent {
-    PluginEvent::read(json!({ "type": EVENT, "id": "e-1", "incident": incident,
-        "data": { "timeRemaining": remaining } }))
+    PluginEvent::read(json!({ "type": EVENT, "id": "e-1",
+        "data": { "timeRemaining": remaining, "incident": incident } }))
 }
 
 // S1-45, S1-49
