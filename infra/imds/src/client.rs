@@ -12,7 +12,8 @@ use crate::endpoints::Endpoints;
 use crate::token::Token;
 use crate::{Fault, Path, Settings, SettingsError, TOKEN_PATH, TokenFault};
 
-/// The longest body that is read, in bytes. The longest we ask for, a page of tag keys, has 6 KiB.
+/// The longest body that is read, in bytes. The longest we ask for are the keys of
+/// 100 tags, 13 KB.
 pub const BODY_LIMIT: usize = 16 * 1024;
 
 const TTL_HEADER: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");

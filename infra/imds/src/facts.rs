@@ -6,9 +6,9 @@ use snooze_event::wire::imds::{self, Identity};
 
 use crate::{Answer, Client, Fault, Path, TagKey};
 
-/// The most tags that are read. An instance can have 50 (EC2 User Guide, "Tag restrictions",
-/// checked 2026-11).
-const MOST_TAGS: usize = 50;
+/// The most tags that are read. An instance can have 50, and those of AWS do not count (EC2 User
+/// Guide, "Tag restrictions", checked 2026-11).
+const MOST_TAGS: usize = 100;
 
 /// What the metadata service says about the instance itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -69,7 +69,7 @@ impl SignalPath {
 
     /// The path below the endpoint.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::SpotInstanceAction => "/latest/meta-data/spot/instance-action",
             Self::Rebalance => "/latest/meta-data/events/recommendations/rebalance",
@@ -111,8 +111,8 @@ pub struct NotATagKey(String);
 impl FromStr for TagKey {
     type Err = NotATagKey;
 
-    /// The rules are those of the EC2 User Guide, "Use instance tags in instance metadata",
-    /// checked 2026-11: no space, no `/`, and not `.`, `..` or `_index`.
+    /// The rules are those of the EC2 User Guide, "View tags for your EC2 instances using
+    /// instance metadata", checked 2026-11: no space, no `/`, and not `.`, `..` or `_index`.
     fn from_str(text: &str) -> Result<Self, NotATagKey> {
         let fine = |c: u8| c.is_ascii_alphanumeric() || b"+-=.,_:@".contains(&c);
         let reserved = matches!(text, "." | ".." | "_index");
