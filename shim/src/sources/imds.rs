@@ -167,3 +167,6 @@ async fn tell(heard: &Sender<Heard>, what: Heard) -> Result<(), Closed> {
     // Waits while the channel is full: the polls pause then, and nothing is lost.
     heard.send(what).await.or(Err(Closed))
 }
+
+#[cfg(test)]
+mod tests;
