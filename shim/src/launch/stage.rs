@@ -22,6 +22,8 @@ fn prepare(keeper: Pid) -> Result<(), Fault> {
     let system = |what: &'static str| {
         move |source: rustix::io::Errno| Fault::CannotStart(format!("{what}: {source}"))
     };
+    // Our own descriptors close by themselves; these are what the daemon was started with.
+    close_fds::set_fds_cloexec(3, &[]);
     // Without privileges to win on the way the parent-death signal survives every `exec`.
     rustix::thread::set_no_new_privs(true).map_err(system("no-new-privileges"))?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))

@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn each_step_has_a_lock_file_of_its_own() {
-        assert_eq!(lock_name("orders-db/redis"), "orders-db_redis-20a05bb9.lock");
+        assert_eq!(lock_name("orders-db/redis"), "orders-db_redis-7f248a98.lock");
         assert_ne!(lock_name("a/b"), lock_name("a_b"));
         assert!(lock_name(&"../".repeat(500)).len() < 110);
     }

@@ -1,0 +1,823 @@
+//! The plugin host with real processes that misbehave. Each test runs alone, so that what it
+//! leaves behind can be told: no process, no child, no descriptor.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+use serde_json::{Map, Value, json};
+use snooze_plugin::{Metrics, Verdict, Vote};
+use snoozed::launch::{children_of, descendants_of};
+use snoozed::plugins::{
+    Entry, Host, HostSettings, Limits, Outcome, PluginState, PluginStatus, Report, Run,
+    SecretStore, StepOutcome, discover,
+};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+const CANARY: &str = "S3CR3T-CANARY";
+
+/// Longer than anything here may take.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+// ---- doing it well ----
+
+/// S1-17, S1-41
+#[test]
+fn a_handler_gets_the_event_and_its_answer_is_the_outcome() {
+    check(&["echo"], async |bench| {
+        let outcome = bench.run("echo", ms(2000)).await;
+        assert_eq!(outcome.outcome, Outcome::Done);
+        assert_eq!(outcome.result.get("event"), Some(&event()));
+        assert!(!outcome.late && outcome.seconds < 1.0);
+        let status = bench.status("echo");
+        assert_eq!(status.state, PluginState::Ready);
+        assert_eq!(status.info.map(|info| info.version), Some("1.0.0".to_owned()));
+        assert_eq!(
+            status.supported.as_deref(),
+            Some(&["cloud.spot.*", "custom"].map(str::to_owned)[..])
+        );
+        assert_eq!((status.stats.calls, status.stats.failures, status.stats.restarts), (1, 0, 0));
+    });
+}
+
+/// S1-50
+#[test]
+fn what_a_handler_says_of_itself_tells_done_from_degraded_failed_and_not_handled() {
+    check(&["degraded", "refuse"], async |bench| {
+        let outcome = bench.run("degraded", ms(2000)).await;
+        assert_eq!(outcome.outcome, Outcome::Degraded);
+        assert_eq!(outcome.result.get("error"), Some(&json!("half")));
+        let outcome = bench.run("refuse", ms(2000)).await.outcome;
+        assert_eq!(outcome, Outcome::Failed("no database".to_owned()));
+    });
+}
+
+/// S1-42
+#[test]
+fn an_event_that_a_plugin_does_not_name_is_not_handed_to_it() {
+    check(&["echo"], async |bench| {
+        let event = json!({ "type": "instance.idle" });
+        let outcome = bench.hand("echo", event, ms(2000)).await;
+        assert_eq!(outcome.outcome, Outcome::NotHandled);
+        let outcome = bench.hand("echo", json!({ "type": "custom" }), ms(2000)).await;
+        assert_eq!(outcome.outcome, Outcome::Done);
+    });
+}
+
+/// S1-22 to S1-28, S1-18, S1-19
+#[test]
+fn a_python_voter_of_the_first_protocol_runs_and_is_told_from_a_handler() {
+    check(&["voter.py"], async |bench| {
+        bench.until(PluginState::Ready, "voter").await;
+        let metrics = |cpu| Metrics::read(&json!({ "cpu_usage": cpu }));
+        bench.host.check_idle("voter", &metrics(3.0));
+        assert_eq!(bench.vote().await.unwrap().verdict, Verdict::Idle);
+        bench.host.check_idle("voter", &metrics(50.0));
+        let vote = bench.vote().await.unwrap();
+        assert_eq!((vote.verdict, vote.reason.as_str()), (Verdict::Busy, "50.0 of 5 percent"));
+        assert_eq!(bench.run("voter", ms(2000)).await.outcome, Outcome::NotHandled);
+        assert_eq!(bench.status("voter").supported, None);
+    });
+}
+
+#[test]
+fn a_plugin_in_shell_may_end_after_each_event() {
+    check(&["once.sh"], async |bench| {
+        for _ in 0..2 {
+            let outcome = bench.run("once", ms(2000)).await;
+            assert_eq!(outcome.outcome, Outcome::Done);
+            assert!(outcome.status.starts_with("by /proc/self/fd/"), "{}", outcome.status);
+        }
+        assert_eq!(bench.status("once").stats.failures, 0);
+    });
+}
+
+#[test]
+fn a_hundred_handlers_start_their_event_together() {
+    let names: Vec<String> = (0..100).map(|number| format!("echo{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    check(&names, async |bench| {
+        for name in &names {
+            bench.until(PluginState::Ready, name).await;
+        }
+        let start = Instant::now();
+        for name in &names {
+            bench.start(name, event(), ms(5000), ms(100));
+        }
+        let mut started = 0;
+        while started < names.len() {
+            started += usize::from(matches!(bench.report().await, Report::Started { .. }));
+        }
+        // The bar of the promises is 300 ms with a release build.
+        assert!(start.elapsed() < ms(1500), "{:?}", start.elapsed());
+    });
+}
+
+// ---- time ----
+
+#[test]
+fn f1_a_handler_that_hangs_gets_term_at_its_budget() {
+    check(&["hang"], async |bench| {
+        bench.until(PluginState::Ready, "hang").await;
+        let outcome = bench.run("hang", ms(150)).await;
+        assert_eq!(outcome.outcome, Outcome::TimedOut);
+        assert!((0.15..0.6).contains(&outcome.seconds), "{}", outcome.seconds);
+        bench.until(PluginState::Ready, "hang").await;
+    });
+}
+
+#[test]
+fn f2_a_handler_that_ignores_signals_is_killed_after_the_grace() {
+    check(&["deaf", "stop"], async |bench| {
+        for name in ["deaf", "stop"] {
+            bench.until(PluginState::Ready, name).await;
+            let keeper = bench.keeper(name);
+            let outcome = bench.run(name, ms(150)).await;
+            assert_eq!(outcome.outcome, Outcome::TimedOut, "{name}");
+            assert!((0.45..1.0).contains(&outcome.seconds), "{name}: {}", outcome.seconds);
+            bench.gone(keeper, ms(300)).await;
+        }
+    });
+}
+
+#[test]
+fn a_deadline_moved_forward_ends_a_handler_earlier_and_never_later() {
+    check(&["hang"], async |bench| {
+        bench.until(PluginState::Ready, "hang").await;
+        let run = bench.start("hang", event(), ms(5000), ms(200));
+        bench.host.shorten(run, ms(100));
+        bench.host.shorten(run, ms(4000));
+        let outcome = bench.outcome(run).await;
+        assert_eq!(outcome.outcome, Outcome::TimedOut);
+        assert!(outcome.seconds < 1.0, "{}", outcome.seconds);
+    });
+}
+
+#[test]
+fn f13_an_answer_after_the_time_is_late_and_changes_nothing() {
+    check(&["late"], async |bench| {
+        bench.until(PluginState::Ready, "late").await;
+        let outcome = bench.run("late", ms(150)).await;
+        assert_eq!((outcome.outcome, outcome.late), (Outcome::TimedOut, true));
+        assert_eq!(outcome.status, "late");
+    });
+}
+
+/// S3-15
+#[test]
+fn a_plugin_that_never_says_who_it_is_cannot_start() {
+    check(&["mute"], async |bench| {
+        let outcome = bench.run("mute", ms(5000)).await;
+        assert_eq!(outcome.outcome, Outcome::CannotStart("no answer in time".to_owned()));
+        let outcome = bench.run("mute", ms(100)).await;
+        assert_eq!(outcome.outcome, Outcome::TimedOut);
+    });
+}
+
+// ---- ending and starting again ----
+
+#[test]
+fn f4_the_way_a_plugin_ended_is_told() {
+    let cases = [
+        ("exit-before-0", Outcome::Exited { code: 0 }),
+        ("exit-before-3", Outcome::Exited { code: 3 }),
+        ("crash", Outcome::Killed { signal: 6 }),
+        ("exit-after-0", Outcome::Done),
+        (
+            "exit-after-3",
+            Outcome::Failed("the plugin ended with exit code 3 after its answer".to_owned()),
+        ),
+    ];
+    check(&cases.each_ref().map(|(name, _)| *name), async |bench| {
+        for (name, expected) in cases {
+            assert_eq!(bench.run(name, ms(2000)).await.outcome, expected, "{name}");
+        }
+    });
+}
+
+#[test]
+fn f5_a_plugin_that_crashes_at_its_start_is_tried_a_few_times() {
+    check(&["crash-start", "crash-idle"], async |bench| {
+        let start = Instant::now();
+        let outcome = bench.run("crash-start", ms(5000)).await.outcome;
+        let text = "the plugin ended with exit code 3".to_owned();
+        assert_eq!(outcome, Outcome::CannotStart(text));
+        // Waits of 10, 20, 40 and 80 ms between five starts.
+        assert!(start.elapsed() >= ms(150), "{:?}", start.elapsed());
+        for name in ["crash-start", "crash-idle"] {
+            bench.until(PluginState::Failed, name).await;
+        }
+        let short = bench.run("crash-start", ms(60)).await;
+        assert!(short.seconds < 0.5, "{short:?}");
+    });
+}
+
+#[test]
+fn a_ready_plugin_that_is_killed_is_started_again() {
+    check(&["echo"], async |bench| {
+        bench.until(PluginState::Ready, "echo").await;
+        let plugin = children_of(bench.keeper("echo"));
+        rustix::process::kill_process(plugin[0], Signal::KILL).unwrap();
+        bench.until(PluginState::Waiting, "echo").await;
+        bench.until(PluginState::Ready, "echo").await;
+        assert_eq!(bench.run("echo", ms(2000)).await.outcome, Outcome::Done);
+        assert_eq!(bench.status("echo").stats.restarts, 1);
+    });
+}
+
+/// S3-17
+#[test]
+fn a_plugin_that_does_not_answer_the_health_check_is_started_again() {
+    check(&["unread"], async |bench| {
+        bench.until(PluginState::Ready, "unread").await;
+        bench.until(PluginState::Waiting, "unread").await;
+        let error = bench.status("unread").stats.last_error;
+        assert_eq!(error.as_deref(), Some("no answer in time"));
+        bench.until(PluginState::Ready, "unread").await;
+    });
+}
+
+/// S3-13
+#[test]
+fn a_plugin_that_clings_to_life_is_ended_with_the_host() {
+    check(&["clinging"], async |bench| {
+        bench.until(PluginState::Ready, "clinging").await;
+        let keeper = bench.keeper("clinging");
+        let start = Instant::now();
+        bench.host.stop(ms(300)).await;
+        assert!((ms(100)..ms(1000)).contains(&start.elapsed()), "{:?}", start.elapsed());
+        bench.gone(keeper, ms(0)).await;
+    });
+}
+
+#[test]
+fn a_stop_answers_every_run_once() {
+    check(&["hang"], async |bench| {
+        bench.until(PluginState::Ready, "hang").await;
+        let runs = [0; 2].map(|_| bench.start("hang", event(), ms(5000), ms(100)));
+        while !matches!(bench.report().await, Report::Started { .. }) {}
+        bench.host.stop(ms(100)).await;
+        for run in runs {
+            let outcome = bench.outcome(run).await.outcome;
+            assert_eq!(outcome, Outcome::Failed("the daemon stops".to_owned()));
+        }
+    });
+}
+
+/// S1-08
+#[test]
+fn entries_come_change_and_go_and_plugins_are_switched_off_and_on() {
+    check(&["leak"], async |bench| {
+        bench.until(PluginState::Ready, "leak").await;
+        let entry = |dsn: &str| Entry {
+            config: Map::from_iter([("dsn".to_owned(), json!(dsn))]),
+            ..bench_entry("leak")
+        };
+        bench.host.set_entries(vec![entry("one")]);
+        assert_eq!(bench.run("leak", ms(2000)).await.status, "one");
+        bench.host.set_entries(vec![entry("two")]);
+        assert_eq!(bench.run("leak", ms(2000)).await.status, "two");
+
+        let name = entry("").plugin;
+        bench.host.disable(&name);
+        let outcome = bench.run("leak", ms(2000)).await.outcome;
+        assert!(matches!(outcome, Outcome::CannotStart(text) if text.contains("disabled")));
+        bench.host.enable(&name);
+        assert_eq!(bench.run("leak", ms(2000)).await.status, "two");
+
+        bench.host.set_entries(Vec::new());
+        let outcome = bench.run("leak", ms(2000)).await.outcome;
+        assert!(matches!(outcome, Outcome::CannotStart(text) if text.contains("no handler")));
+    });
+}
+
+#[test]
+fn a_handler_that_runs_may_end_although_its_policy_is_gone() {
+    check(&["late"], async |bench| {
+        bench.until(PluginState::Ready, "late").await;
+        let run = bench.start("late", event(), ms(3000), ms(100));
+        while !matches!(bench.report().await, Report::Started { .. }) {}
+        bench.host.set_entries(Vec::new());
+        assert_eq!(bench.outcome(run).await.outcome, Outcome::Done);
+    });
+}
+
+// ---- what is left behind ----
+
+#[test]
+fn f6_a_daemon_in_its_own_session_dies_with_its_plugin() {
+    check(&["daemon", "brood"], async |bench| {
+        bench.until(PluginState::Ready, "daemon").await;
+        let start = Instant::now();
+        // The daemon holds stdout open: the end of the plugin is seen all the same.
+        assert_eq!(bench.run("daemon", ms(3000)).await.outcome, Outcome::Exited { code: 0 });
+        assert!(start.elapsed() < ms(1500));
+        assert_eq!(bench.named("hostile-daemon session"), 0);
+
+        bench.until(PluginState::Ready, "brood").await;
+        let run = bench.start("brood", event(), ms(700), ms(100));
+        bench.reaches(ms(600), |bench| bench.named("hostile-brood session") == 6).await;
+        assert_eq!(bench.outcome(run).await.outcome, Outcome::TimedOut);
+        bench.reaches(ms(300), |bench| bench.named("hostile-brood session") == 0).await;
+    });
+}
+
+#[test]
+fn f6_what_a_killed_keeper_leaves_behind_is_swept() {
+    check(&["brood"], async |bench| {
+        snoozed::plugins::adopt_orphans().unwrap();
+        bench.until(PluginState::Ready, "brood").await;
+        let run = bench.start("brood", event(), ms(5000), ms(100));
+        bench.reaches(ms(2000), |bench| bench.named("hostile-brood session") == 6).await;
+        rustix::process::kill_process(bench.keeper("brood"), Signal::KILL).unwrap();
+        assert_eq!(bench.outcome(run).await.outcome, Outcome::Killed { signal: 9 });
+        bench.reaches(ms(1000), |bench| bench.named("hostile-brood session") == 0).await;
+    });
+}
+
+#[test]
+fn a_stopped_keeper_is_killed_with_its_plugin() {
+    check(&["hang"], async |bench| {
+        bench.until(PluginState::Ready, "hang").await;
+        let keeper = bench.keeper("hang");
+        rustix::process::kill_process(keeper, Signal::STOP).unwrap();
+        assert_eq!(bench.run("hang", ms(100)).await.outcome, Outcome::TimedOut);
+        bench.gone(keeper, ms(2000)).await;
+    });
+}
+
+#[test]
+fn f15_no_zombie_stays() {
+    check(&["orphan"], async |bench| {
+        bench.until(PluginState::Ready, "orphan").await;
+        assert_eq!(bench.run("orphan", ms(3000)).await.outcome, Outcome::Done);
+        let keeper = bench.keeper("orphan");
+        bench.reaches(ms(1000), |_| descendants_of(keeper).len() == 1).await;
+    });
+}
+
+#[test]
+fn g2_plugins_die_with_a_daemon_that_is_killed_and_the_next_one_starts_its_own() {
+    check(&[], async |bench| {
+        install(bench.dir.parent().unwrap(), "brood");
+        for _ in 0..3 {
+            let mut daemon = Command::new(env!("CARGO_BIN_EXE_launcher"))
+                .arg("daemon")
+                .args([bench.plugins(), bench.run_directory()])
+                .arg("hostile-brood")
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            // Each keeper waits for the lock of the one before, so that there are never twelve.
+            bench.reaches(ms(4000), |bench| bench.named("hostile-brood session") == 6).await;
+            daemon.kill().unwrap();
+            daemon.wait().unwrap();
+        }
+        bench.reaches(ms(1000), |bench| bench.traces().is_empty()).await;
+    });
+}
+
+// ---- what they write ----
+
+#[test]
+fn f10_a_flood_on_stdout_is_cut_off() {
+    check(&["flood", "flood-lines"], async |bench| {
+        for name in ["flood", "flood-lines"] {
+            bench.until(PluginState::Ready, name).await;
+            let outcome = bench.run(name, ms(5000)).await;
+            assert_eq!(outcome.outcome, Outcome::TooMuchOutput, "{name}");
+        }
+    });
+}
+
+#[test]
+fn f11_a_flood_on_stderr_blocks_nobody_and_its_end_is_kept() {
+    check(&["noise"], async |bench| {
+        assert_eq!(bench.run("noise", ms(7000)).await.outcome, Outcome::Done);
+        bench.reaches(ms(500), |bench| bench.status("noise").stderr_bytes > 30_000_000).await;
+        let tail = bench.status("noise").stderr_tail;
+        assert!(tail.len() <= 64 * 1024 && tail.len() > 60 * 1024, "{}", tail.len());
+        assert!(tail.ends_with("the last line\n"));
+    });
+}
+
+#[test]
+fn f12_the_first_bad_line_is_a_broken_reply() {
+    let cases = [
+        ("garbage-text", "broken reply: not JSON: `saved 3 tables`"),
+        ("garbage-half", "broken reply: not JSON: `{\\\"result\\\":{\\\"handled\\\":`"),
+        ("garbage-id", "broken reply: it answers request 4711, the last one is 5"),
+        ("garbage-binary", "broken reply: not UTF-8: `\\x00\\xff\\x7f\\x1b[2J`"),
+    ];
+    check(&cases.map(|(name, _)| name), async |bench| {
+        for (name, expected) in cases {
+            let outcome = bench.run(name, ms(2000)).await.outcome;
+            assert_eq!(outcome, Outcome::BrokenReply(expected.to_owned()), "{name}");
+        }
+    });
+}
+
+#[test]
+fn f12_wide_characters_are_broken_and_what_follows_an_answer_is_ignored() {
+    check(&["garbage-wide", "garbage-two", "garbage-unasked"], async |bench| {
+        let outcome = bench.run("garbage-wide", ms(2000)).await.outcome;
+        assert!(matches!(&outcome, Outcome::BrokenReply(text) if text.contains("UTF-16")));
+        for name in ["garbage-two", "garbage-unasked"] {
+            assert_eq!(bench.run(name, ms(2000)).await.outcome, Outcome::Done, "{name}");
+        }
+    });
+}
+
+#[test]
+fn f14_closed_and_unread_pipes_have_an_outcome_within_a_second() {
+    check(&["shut-in", "shut-out", "unread"], async |bench| {
+        for name in ["shut-in", "shut-out", "unread"] {
+            bench.until(PluginState::Ready, name).await;
+        }
+        let outcome = bench.run("shut-in", ms(4000)).await.outcome;
+        assert!(matches!(&outcome, Outcome::Failed(text) if text.contains("takes no requests")));
+        let outcome = bench.run("shut-out", ms(4000)).await.outcome;
+        assert!(matches!(&outcome, Outcome::Failed(text) if text.contains("closed its stdout")));
+        let large = json!({ "type": "custom", "data": "x".repeat(200_000) });
+        let start = Instant::now();
+        let outcome = bench.hand("unread", large, ms(5000)).await.outcome;
+        assert!(matches!(&outcome, Outcome::Failed(text) if text.contains("took no request")));
+        assert!(start.elapsed() < ms(2500));
+    });
+}
+
+// ---- what they get ----
+
+#[test]
+fn f17_a_plugin_inherits_nothing() {
+    check(&["dump"], async |bench| {
+        let outcome = bench.run("dump", ms(2000)).await;
+        let dump = outcome.result.get("dump").unwrap();
+        let expected = json!({
+            "environment": {
+                "CLOUDSNOOZE_PLUGIN": "hostile-dump", "HOME": "/", "LANG": "C.UTF-8",
+                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            },
+            "files": ["0", "1", "2"],
+            "directory": "/",
+            "umask": "Umask:\t0077",
+            "core": "Max core file size        0                    0                    bytes     ",
+            "no_new_privileges": "NoNewPrivs:\t1",
+            "blocked_signals": "SigBlk:\t0000000000000000",
+            // Only SIGPIPE, by the runtime of the plugin itself.
+            "ignored_signals": [13],
+            "leads_its_session": true,
+            "arguments": [],
+        });
+        assert_eq!(*dump, expected, "{dump:#}");
+    });
+}
+
+#[test]
+fn f23_a_protocol_that_nobody_here_speaks_is_found_at_the_start() {
+    check(&["newer"], async |bench| {
+        let outcome = bench.run("newer", ms(2000)).await.outcome;
+        let text = "the plugin speaks protocol 2 to 3, this host 1 to 1".to_owned();
+        assert_eq!(outcome, Outcome::CannotStart(text));
+    });
+}
+
+#[test]
+fn f16_what_cannot_be_run_is_told_at_once_and_found_by_a_check() {
+    check(&[], async |bench| {
+        let busy = fs::copy(env!("CARGO_BIN_EXE_hostile"), bench.dir.join("busy"));
+        busy.unwrap();
+        let busy = fs::OpenOptions::new().append(true).open(bench.dir.join("busy")).unwrap();
+        for (name, content, mode) in [
+            ("empty", "", 0o755),
+            ("plain", "#!/bin/sh\n", 0o644),
+            ("lost", "#!/no/such/python\n", 0o755),
+            ("open", "#!/bin/sh\n", 0o777),
+        ] {
+            fs::write(bench.dir.join(name), content).unwrap();
+            fs::set_permissions(bench.dir.join(name), Permissions::from_mode(mode)).unwrap();
+        }
+        let (found, refused) = discover(&bench.settings);
+        assert_eq!(found.iter().map(|found| found.name.as_str()).collect::<Vec<_>>(), ["busy"]);
+        assert_eq!(refused.len(), 4);
+
+        for (name, expected) in [
+            ("busy", "Text file busy"),
+            ("empty", "Exec format error"),
+            ("plain", "Permission denied"),
+            ("lost", "\"/no/such/python\": No such file"),
+            ("missing", "there is no plugin `missing`"),
+        ] {
+            bench.host.set_entries(vec![bench_entry(name)]);
+            let outcome = bench.run(name, ms(2000)).await.outcome;
+            let Outcome::CannotStart(text) = outcome else { panic!("{name}: {outcome:?}") };
+            assert!(text.contains(expected), "{name}: {text}");
+        }
+        bench.host.set_entries(vec![bench_entry("open")]);
+        let outcome = bench.run("open", ms(2000)).await.outcome;
+        assert!(matches!(&outcome, Outcome::Untrusted(text) if text.contains("mode 0777")));
+        drop(busy);
+    });
+}
+
+/// S1-88
+#[test]
+fn only_the_pinned_file_and_only_allowed_plugins_are_run() {
+    check(&["echo", "once.sh"], async |bench| {
+        let script = fs::read(bench.dir.join("once.sh")).unwrap();
+        let echo: snooze_event::PluginName = "hostile-echo".parse().unwrap();
+        bench.settings.pins = BTreeMap::from([
+            (echo.clone(), "00".repeat(32)),
+            ("once".parse().unwrap(), sha256(&bench.dir.join("once.sh"))),
+        ]);
+        bench.settings.allowed = Some(vec![echo, "once".parse().unwrap()]);
+        bench.restart(&["hostile-echo", "once", "voter"]).await;
+        let outcome = bench.run("hostile-echo", ms(2000)).await.outcome;
+        assert!(matches!(&outcome, Outcome::Untrusted(text) if text.contains("sha256")));
+        let outcome = bench.run("voter", ms(2000)).await.outcome;
+        assert!(matches!(&outcome, Outcome::Untrusted(text) if text.contains("allowed")));
+        // It runs from the copy that was hashed.
+        assert_eq!(bench.run("once", ms(2000)).await.outcome, Outcome::Done);
+        assert!(!script.is_empty());
+    });
+}
+
+#[test]
+fn g11_no_value_of_a_secret_comes_out_of_a_plugin() {
+    check(&["leak", "leak-broken", "leak-start"], async |bench| {
+        bench.settings.secrets.environment =
+            BTreeMap::from([("DSN".to_owned(), CANARY.to_owned())]);
+        bench.restart(&["hostile-leak", "hostile-leak-broken", "hostile-leak-start"]).await;
+        let mut seen = String::new();
+        for name in ["hostile-leak", "hostile-leak-broken", "hostile-leak-start"] {
+            let outcome = bench.run(name, ms(3000)).await;
+            seen += &format!("{outcome:?}\n");
+        }
+        bench.host.check_idle("hostile-leak", &Metrics::read(&json!({})));
+        seen += &format!("{:?}\n", bench.vote().await);
+        bench.reaches(ms(500), |bench| bench.status("hostile-leak").stderr_bytes > 0).await;
+        seen += &format!("{:?}\n{:?}\n", bench.host.status(), bench.settings);
+        for pid in bench.traces() {
+            for file in ["cmdline", "environ"] {
+                let bytes = fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+                seen += &String::from_utf8_lossy(&bytes);
+            }
+        }
+        assert!(!seen.contains(CANARY), "{seen}");
+        assert!(seen.contains("no route to ***") && seen.contains("connecting to ***"), "{seen}");
+    });
+}
+
+// ---- the bench ----
+
+/// One test at a time: children and descriptors belong to the whole process.
+static ONE: Mutex<()> = Mutex::new(());
+
+struct Bench {
+    dir: PathBuf,
+    settings: HostSettings,
+    host: Host,
+    reports: mpsc::Receiver<Report>,
+    /// Reports that were read while waiting for others.
+    kept: Vec<Report>,
+    last_run: u64,
+}
+
+/// Runs `body` with a host of these plugins: modes of `hostile`, or files with an extension.
+fn check(plugins: &[&str], body: impl AsyncFnOnce(&mut Bench)) {
+    let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // What the runtime opens once and for all is open before we count.
+    in_runtime(async {
+        drop(tokio::process::Command::new("true").status().await);
+    });
+    let files = open_files();
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for folder in ["plugins", "run"] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+        fs::set_permissions(dir.path().join(folder), Permissions::from_mode(0o755)).unwrap();
+    }
+    let names: Vec<&str> = plugins.iter().map(|plugin| install(dir.path(), plugin)).collect();
+    in_runtime(async {
+        let mut bench = Bench::new(dir.path());
+        bench.host.set_entries(names.iter().map(|name| bench_entry(name)).collect());
+        body(&mut bench).await;
+        bench.host.stop(ms(200)).await;
+        assert_eq!(bench.traces(), [] as [i32; 0], "processes are left");
+    });
+    assert!(children_of(rustix::process::getpid()).is_empty(), "children are left");
+    assert_eq!(open_files(), files, "descriptors are left");
+}
+
+fn in_runtime(work: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
+}
+
+/// Puts a plugin into the directory by a hard link: a file that was never open for writing is
+/// never busy. Returns the id of its entry.
+fn install<'a>(dir: &Path, plugin: &'a str) -> &'a str {
+    let (from, to) = match plugin.split_once('.') {
+        Some(_) => {
+            (Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins").join(plugin), plugin.to_owned())
+        }
+        None => (env!("CARGO_BIN_EXE_hostile").into(), format!("hostile-{plugin}")),
+    };
+    fs::set_permissions(&from, Permissions::from_mode(0o755)).unwrap();
+    let to = dir.join("plugins").join(to);
+    if fs::hard_link(&from, &to).is_err() {
+        fs::copy(&from, &to).unwrap();
+    }
+    plugin.split_once('.').map_or(plugin, |(name, _)| name)
+}
+
+/// The entry `name`, which runs `hostile-NAME` unless the name is that of a plugin itself.
+fn bench_entry(name: &str) -> Entry {
+    const PLUGINS: [&str; 7] = ["voter", "once", "busy", "empty", "plain", "lost", "open"];
+    let is_plugin = PLUGINS.contains(&name) || name.starts_with("hostile-") || name == "missing";
+    let plugin = if is_plugin { name.to_owned() } else { format!("hostile-{name}") };
+    Entry {
+        id: name.to_owned(),
+        plugin: plugin.parse().unwrap(),
+        config: if name.starts_with("hostile-leak") {
+            Map::from_iter([("dsn".to_owned(), json!("env:DSN"))])
+        } else {
+            Map::new()
+        },
+    }
+}
+
+impl Bench {
+    fn new(dir: &Path) -> Self {
+        let settings = HostSettings {
+            program: env!("CARGO_BIN_EXE_launcher").into(),
+            builtins: Vec::new(),
+            directories: vec![dir.join("plugins")],
+            allowed: None,
+            pins: BTreeMap::new(),
+            run_directory: dir.join("run"),
+            secrets: SecretStore::default(),
+            limits: Limits {
+                call: ms(900),
+                health_period: ms(1500),
+                backoff: ms(10),
+                ..Limits::default()
+            },
+        };
+        let (sender, reports) = mpsc::channel(1024);
+        let host = Host::new(settings.clone(), sender);
+        Self { dir: dir.join("plugins"), settings, host, reports, kept: Vec::new(), last_run: 0 }
+    }
+
+    /// The host once more, with the settings as they are now.
+    async fn restart(&mut self, names: &[&str]) {
+        self.host.stop(ms(300)).await;
+        let (sender, reports) = mpsc::channel(1024);
+        self.host = Host::new(self.settings.clone(), sender);
+        (self.reports, self.kept) = (reports, Vec::new());
+        self.host.set_entries(names.iter().map(|name| bench_entry(name)).collect());
+    }
+
+    fn plugins(&self) -> PathBuf {
+        self.dir.clone()
+    }
+
+    fn run_directory(&self) -> PathBuf {
+        self.settings.run_directory.clone()
+    }
+
+    fn start(&mut self, name: &str, event: Value, budget: Duration, grace: Duration) -> u64 {
+        self.last_run += 1;
+        let run = Run { run_id: self.last_run, entry_id: name.to_owned(), event, budget, grace };
+        self.host.handle(run);
+        self.last_run
+    }
+
+    async fn run(&mut self, name: &str, budget: Duration) -> StepOutcome {
+        self.hand(name, event(), budget).await
+    }
+
+    async fn hand(&mut self, name: &str, event: Value, budget: Duration) -> StepOutcome {
+        let run = self.start(name, event, budget, ms(350));
+        self.outcome(run).await
+    }
+
+    async fn report(&mut self) -> Report {
+        timeout(PATIENCE, self.reports.recv()).await.expect("a report in time").unwrap()
+    }
+
+    /// The first report that `pick` takes, kept ones first.
+    async fn first<T>(&mut self, mut pick: impl FnMut(&Report) -> Option<T>) -> T {
+        let found = self.kept.iter().enumerate().find_map(|(at, report)| Some((at, pick(report)?)));
+        if let Some((at, found)) = found {
+            self.kept.remove(at);
+            return found;
+        }
+        loop {
+            let report = self.report().await;
+            match pick(&report) {
+                Some(found) => return found,
+                None => self.kept.push(report),
+            }
+        }
+    }
+
+    async fn outcome(&mut self, run: u64) -> StepOutcome {
+        self.first(|report| match report {
+            Report::Ended { run_id, outcome } if *run_id == run => Some(outcome.clone()),
+            Report::Ended { .. }
+            | Report::Started { .. }
+            | Report::State { .. }
+            | Report::Vote { .. } => None,
+        })
+        .await
+    }
+
+    async fn vote(&mut self) -> Option<Vote> {
+        self.first(|report| match report {
+            Report::Vote { vote, .. } => Some(vote.clone()),
+            Report::Ended { .. } | Report::Started { .. } | Report::State { .. } => None,
+        })
+        .await
+    }
+
+    async fn until(&mut self, wanted: PluginState, name: &str) {
+        self.first(|report| match report {
+            Report::State { entry_id, state } if entry_id == name && *state == wanted => Some(()),
+            Report::Ended { .. }
+            | Report::Started { .. }
+            | Report::State { .. }
+            | Report::Vote { .. } => None,
+        })
+        .await;
+    }
+
+    fn status(&self, name: &str) -> PluginStatus {
+        self.host.status().into_iter().find(|status| status.id == name).unwrap()
+    }
+
+    fn keeper(&self, name: &str) -> Pid {
+        Pid::from_raw(self.status(name).pid.unwrap().try_into().unwrap()).unwrap()
+    }
+
+    /// Waits, with the host at work, until something is so.
+    async fn reaches(&mut self, limit: Duration, mut is_so: impl FnMut(&Self) -> bool) {
+        let end = Instant::now() + limit;
+        while !is_so(self) {
+            assert!(Instant::now() < end, "not within {limit:?}; left: {:?}", self.commands());
+            tokio::time::sleep(ms(5)).await;
+        }
+    }
+
+    async fn gone(&mut self, keeper: Pid, limit: Duration) {
+        self.reaches(limit, |_| rustix::process::test_kill_process(keeper).is_err()).await;
+    }
+
+    /// How many processes of this test have this in their command line.
+    fn named(&self, text: &str) -> usize {
+        self.commands().iter().filter(|command| command.contains(text)).count()
+    }
+
+    fn commands(&self) -> Vec<String> {
+        self.traces().into_iter().map(command_line).collect()
+    }
+
+    /// The processes that carry the directory of this test in their command line.
+    fn traces(&self) -> Vec<i32> {
+        let dir = self.dir.to_str().unwrap();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| command_line(*pid).contains(dir)).collect()
+    }
+}
+
+fn command_line(pid: i32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ")
+}
+
+fn open_files() -> BTreeSet<String> {
+    let files = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let files = files.filter_map(|entry| {
+        let target = fs::read_link(entry.path()).ok()?;
+        Some(format!("{} {}", entry.file_name().display(), target.display()))
+    });
+    files.collect()
+}
+
+fn sha256(path: &Path) -> String {
+    let output = Command::new("sha256sum").arg(path).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
+}
+
+fn event() -> Value {
+    json!({ "type": "cloud.spot.interrupt", "id": "e-1", "data": { "timeRemaining": 100.5 } })
+}
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
