@@ -188,7 +188,7 @@ impl Incident {
     /// Whether a signal with `key`, seen now, tells of this incident and not of a later one.
     #[must_use]
     pub fn covers(&self, key: &IncidentKey, now: Duration) -> bool {
-        self.keys.contains(key)
+        self.keys.iter().any(|own| of_boot(own) == of_boot(key))
             && (self.closed.is_none() || now.saturating_sub(self.seen) < SAME_LOSS)
     }
 
@@ -286,6 +286,12 @@ impl Incident {
         let words: Vec<String> = words.iter().map(|(word, n)| format!("{n} {word}")).collect();
         words.join(", ")
     }
+}
+
+/// A key without its instance: the instance's id may become known only after the first signal,
+/// and the boot tells as much.
+fn of_boot(key: &IncidentKey) -> &str {
+    key.as_str().split_once('/').map_or(key.as_str(), |(_, rest)| rest)
 }
 
 /// What an event without a deadline leaves: the time-outs of the handlers bound it.

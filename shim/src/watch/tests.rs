@@ -247,6 +247,17 @@ fn a_time_that_slides_from_answer_to_answer_is_the_same_loss() {
 }
 
 #[test]
+fn a_notice_that_comes_before_the_instance_is_known_is_no_other_loss_after() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.watch = Watch::new(Facts::default(), BOOT.parse().unwrap(), Limits::default());
+    scene.watch.on(Input::Policies(read(&[ORDERS])), scene.now);
+    scene.heard(Event { instance: None, ..spot(0) }).on(Input::Facts(Box::new(facts())));
+    scene.end("orders/flush", Ending::Done).end("orders/copy", Ending::Done);
+    scene.end("orders/tell", Ending::Done).at(1).heard(spot(0));
+    assert_eq!(scene.watch.incidents().count(), 1);
+}
+
+#[test]
 fn a6_a_notice_that_disappears_and_comes_again_is_the_same_loss() {
     let mut scene = Scene::new(&[ORDERS]);
     scene.heard(spot(0)).at(1).on(Input::Gone(Cause::Spot)).at(2).heard(spot(0));
