@@ -8,21 +8,11 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Folded {
     text: Box<str>,
-    characters: Vec<Cases>,
-}
-
-/// The ways to write one character.
-#[derive(Debug, Clone, PartialEq)]
-struct Cases {
-    lower: Box<str>,
-    upper: Box<str>,
-    /// Neither of the two, for a title case letter such as `ǅ`.
-    title: Option<Box<str>>,
 }
 
 impl Folded {
     pub(crate) fn new(text: &str) -> Folded {
-        Folded { text: text.into(), characters: text.chars().map(Cases::new).collect() }
+        Folded { text: text.into() }
     }
 
     pub(crate) fn equals(&self, text: &str) -> bool {
@@ -34,33 +24,31 @@ impl Folded {
     }
 
     pub(crate) fn ends(&self, text: &str) -> bool {
-        let before = self
-            .characters
-            .iter()
-            .rev()
-            .try_fold(text, |rest, cases| cases.all().find_map(|way| rest.strip_suffix(way)));
+        let mut characters = self.text.chars().rev();
+        let before = characters.try_fold(text, |rest, character| {
+            strip_end(rest, character.to_lowercase())
+                .or_else(|| strip_end(rest, character.to_uppercase()))
+                .or_else(|| rest.strip_suffix(character))
+        });
         before.is_some()
     }
 
+    /// What follows this text. A title case letter such as `ǅ` also stands for itself.
     fn after<'t>(&self, text: &'t str) -> Option<&'t str> {
-        self.characters
-            .iter()
-            .try_fold(text, |rest, cases| cases.all().find_map(|way| rest.strip_prefix(way)))
+        self.text.chars().try_fold(text, |rest, character| {
+            strip_start(rest, character.to_lowercase())
+                .or_else(|| strip_start(rest, character.to_uppercase()))
+                .or_else(|| rest.strip_prefix(character))
+        })
     }
 }
 
-impl Cases {
-    fn new(character: char) -> Cases {
-        let lower: Box<str> = character.to_lowercase().collect::<String>().into();
-        let upper: Box<str> = character.to_uppercase().collect::<String>().into();
-        let given: Box<str> = String::from(character).into();
-        let title = (given != lower && given != upper).then_some(given);
-        Cases { lower, upper, title }
-    }
+fn strip_start(text: &str, mut characters: impl Iterator<Item = char>) -> Option<&str> {
+    characters.try_fold(text, |rest, character| rest.strip_prefix(character))
+}
 
-    fn all(&self) -> impl Iterator<Item = &str> {
-        [&*self.lower, &*self.upper].into_iter().chain(self.title.as_deref())
-    }
+fn strip_end(text: &str, characters: impl DoubleEndedIterator<Item = char>) -> Option<&str> {
+    characters.rev().try_fold(text, |rest, character| rest.strip_suffix(character))
 }
 
 impl fmt::Display for Folded {

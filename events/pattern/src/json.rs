@@ -44,6 +44,19 @@ impl<'a> Json<'a> {
         reader.whole().map_err(|expected| reader.fault(expected))
     }
 
+    /// Whether the value is nested at most `depth` levels deep.
+    pub(crate) fn fits(value: &Value, depth: usize) -> bool {
+        match value {
+            Value::Array(values) => {
+                depth > 0 && values.iter().all(|value| Json::fits(value, depth - 1))
+            }
+            Value::Object(members) => {
+                depth > 0 && members.values().all(|value| Json::fits(value, depth - 1))
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        }
+    }
+
     /// Looks at most `depth` levels deep; what lies below is left out.
     pub(crate) fn of(value: &'a Value, depth: usize) -> Json<'a> {
         match value {

@@ -66,6 +66,7 @@
 //!   on an element, `{"exists": false}` means that no element has the field; afterwards it means that
 //!   the settled element lacks it. EventBridge does the same.
 //! - `{"cidr": "10.1.2.3/24"}` starts at the address written: it spans `10.1.2.3` to `10.1.2.255`.
+//! - A dotted key of an event that leads to where an array is adds an element to the array.
 //! - A field of a pattern written twice, also by way of a dotted key or as a sibling of `$or`: the
 //!   last one wins. A key of an event written twice in one object: the last one wins.
 

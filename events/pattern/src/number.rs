@@ -20,14 +20,15 @@ impl fmt::Display for Number<'_> {
             Number::Signed(integer) => integer.fmt(out),
             Number::Unsigned(integer) => integer.fmt(out),
             // Plain notation of 1e300 would be 301 digits long.
-            Number::Float(float) if float.abs() >= 1e16 => write!(out, "{float:e}"),
-            Number::Float(float) => float.fmt(out),
+            Number::Float(float) if (1e-6..1e16).contains(&float.abs()) => float.fmt(out),
+            Number::Float(0.0) => out.write_str("0"),
+            Number::Float(float) => write!(out, "{float:e}"),
         }
     }
 }
 
 /// A number of a pattern.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Operand {
     text: Box<str>,
     nearest: f64,
@@ -35,11 +36,7 @@ pub(crate) struct Operand {
 
 impl Operand {
     pub(crate) fn new(number: Number<'_>) -> Operand {
-        let text = match number {
-            Number::Written(text) => text.to_owned(),
-            Number::Signed(_) | Number::Unsigned(_) => number.to_string(),
-            Number::Float(float) => format!("{float:e}"),
-        };
+        let text = number.to_string();
         // JSON numbers are a subset of what `f64` reads; too large ones become infinite.
         let nearest = text.parse().unwrap_or(f64::NAN);
         Operand { text: text.into(), nearest }
@@ -72,6 +69,12 @@ impl Operand {
 
     fn decimal(&self) -> Decimal<'_> {
         Decimal::new(&self.text)
+    }
+}
+
+impl PartialEq for Operand {
+    fn eq(&self, other: &Operand) -> bool {
+        self.cmp(other) == Ordering::Equal
     }
 }
 

@@ -67,6 +67,9 @@ impl Pattern {
     /// # Errors
     /// The value is not a pattern: the first fault, with its place.
     pub fn compile_value(value: &Value) -> Result<Pattern, CompileError> {
+        if !Json::fits(value, DEPTH) {
+            return Err(CompileError::at("", format!("at most {DEPTH} levels of nesting"), "more"));
+        }
         compile::compile(&Json::of(value, DEPTH))
     }
 
