@@ -21,6 +21,7 @@
 //! here.
 
 mod attendant;
+mod between;
 mod discover;
 mod exchange;
 mod host;
@@ -30,6 +31,9 @@ mod process;
 mod report;
 mod secret;
 mod settings;
+mod start;
+mod step;
+mod talk;
 
 pub use discover::{Found, Kind, Refused, discover};
 pub use host::Host;

@@ -104,11 +104,11 @@ impl Host {
     /// Has a step done. Never blocks; exactly one [`Report::Ended`] follows.
     pub fn handle(&mut self, run: Run) {
         let run_id = run.run_id;
-        let deadline = Instant::now() + run.budget;
+        let came = Instant::now();
         let refusal = match self.places.get(&run.entry_id) {
             None => Some(format!("there is no handler `{}`", run.entry_id)),
             Some(place) => {
-                let sent = place.orders.try_send(Order::Run { run, deadline });
+                let sent = place.orders.try_send(Order::Run { run, came });
                 sent.err().map(|_| "its plugin takes no orders".to_owned())
             }
         };
