@@ -2,6 +2,8 @@
 //!
 //! Whatever it starts carries the path of its file as first argument, so that a test can find it.
 
+#![expect(clippy::indexing_slicing, reason = "an absent member of a JSON value is null")]
+
 use std::io::{BufRead as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -98,7 +100,7 @@ fn after_start(mode: &str) {
             wait(FOREVER);
         }
         "unread" => wait(FOREVER),
-        "garbage-unasked" => say(&json!({ "result": {}, "id": 99 })),
+        "garbage-unasked" => say(&json!({ "result": {}, "id": 1 })),
         "crash-idle" => std::process::abort(),
         _ => {}
     }

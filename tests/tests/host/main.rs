@@ -1,29 +1,25 @@
 //! The plugin host with real processes that misbehave. Each test runs alone, so that what it
 //! leaves behind can be told: no process, no child, no descriptor.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use rustix::process::{Pid, Signal};
-use serde_json::{Map, Value, json};
-use snooze_plugin::{Metrics, Verdict, Vote};
+use rustix::process::Signal;
+use serde_json::{Map, json};
+use snooze_plugin::{Metrics, Verdict};
 use snoozed::launch::{children_of, descendants_of};
-use snoozed::plugins::{
-    Entry, Host, HostSettings, Limits, Outcome, PluginState, PluginStatus, Report, Run,
-    SecretStore, StepOutcome, discover,
-};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use snoozed::plugins::{Entry, Outcome, PluginState, Report, discover};
+
+use bench::{bench_entry, check, event, install, ms, sha256, swap};
+
+#[cfg(test)]
+mod bench;
 
 const CANARY: &str = "S3CR3T-CANARY";
-
-/// Longer than anything here may take.
-const PATIENCE: Duration = Duration::from_secs(8);
 
 // ---- doing it well ----
 
@@ -526,6 +522,41 @@ fn f16_what_cannot_be_run_is_told_at_once_and_found_by_a_check() {
     });
 }
 
+#[test]
+fn f21_a_file_that_is_swapped_while_it_is_started_runs_only_if_it_was_checked() {
+    check(&[], async |bench| {
+        let dir = bench.dir.clone();
+        for name in ["good", "evil"] {
+            // What a launcher starts may print anything: here, which file it is.
+            fs::write(dir.join(name), format!("#!/bin/sh\necho {name}\n")).unwrap();
+            fs::set_permissions(dir.join(name), Permissions::from_mode(0o755)).unwrap();
+        }
+        let pin = sha256(&dir.join("good"));
+        fs::hard_link(dir.join("good"), dir.join("plugin")).unwrap();
+        let is_over = AtomicBool::new(false);
+        let (mut good, mut refused) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| swap(&dir, &is_over));
+            for _ in 0..40 {
+                let output = Command::new(env!("CARGO_BIN_EXE_launcher"))
+                    .args(["launch", "keep", &std::process::id().to_string()])
+                    .args([bench.run_directory().join("lock").as_os_str(), "file".as_ref()])
+                    .args([dir.as_os_str(), "plugin".as_ref(), pin.as_ref()])
+                    .stdin(Stdio::null())
+                    .output()
+                    .unwrap();
+                match String::from_utf8(output.stdout).unwrap().as_str() {
+                    "good\n" => good += 1,
+                    text if text.contains("its sha256 is") => refused += 1,
+                    other => panic!("{other}"),
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        assert!(good > 0 && refused > 0, "{good} good, {refused} refused");
+    });
+}
+
 /// S1-88
 #[test]
 fn only_the_pinned_file_and_only_allowed_plugins_are_run() {
@@ -572,252 +603,4 @@ fn g11_no_value_of_a_secret_comes_out_of_a_plugin() {
         assert!(!seen.contains(CANARY), "{seen}");
         assert!(seen.contains("no route to ***") && seen.contains("connecting to ***"), "{seen}");
     });
-}
-
-// ---- the bench ----
-
-/// One test at a time: children and descriptors belong to the whole process.
-static ONE: Mutex<()> = Mutex::new(());
-
-struct Bench {
-    dir: PathBuf,
-    settings: HostSettings,
-    host: Host,
-    reports: mpsc::Receiver<Report>,
-    /// Reports that were read while waiting for others.
-    kept: Vec<Report>,
-    last_run: u64,
-}
-
-/// Runs `body` with a host of these plugins: modes of `hostile`, or files with an extension.
-fn check(plugins: &[&str], body: impl AsyncFnOnce(&mut Bench)) {
-    let _alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // What the runtime opens once and for all is open before we count.
-    in_runtime(async {
-        drop(tokio::process::Command::new("true").status().await);
-    });
-    let files = open_files();
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    for folder in ["plugins", "run"] {
-        fs::create_dir(dir.path().join(folder)).unwrap();
-        fs::set_permissions(dir.path().join(folder), Permissions::from_mode(0o755)).unwrap();
-    }
-    let names: Vec<&str> = plugins.iter().map(|plugin| install(dir.path(), plugin)).collect();
-    in_runtime(async {
-        let mut bench = Bench::new(dir.path());
-        bench.host.set_entries(names.iter().map(|name| bench_entry(name)).collect());
-        body(&mut bench).await;
-        bench.host.stop(ms(200)).await;
-        assert_eq!(bench.traces(), [] as [i32; 0], "processes are left");
-    });
-    assert!(children_of(rustix::process::getpid()).is_empty(), "children are left");
-    assert_eq!(open_files(), files, "descriptors are left");
-}
-
-fn in_runtime(work: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
-}
-
-/// Puts a plugin into the directory by a hard link: a file that was never open for writing is
-/// never busy. Returns the id of its entry.
-fn install<'a>(dir: &Path, plugin: &'a str) -> &'a str {
-    let (from, to) = match plugin.split_once('.') {
-        Some(_) => {
-            (Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins").join(plugin), plugin.to_owned())
-        }
-        None => (env!("CARGO_BIN_EXE_hostile").into(), format!("hostile-{plugin}")),
-    };
-    fs::set_permissions(&from, Permissions::from_mode(0o755)).unwrap();
-    let to = dir.join("plugins").join(to);
-    if fs::hard_link(&from, &to).is_err() {
-        fs::copy(&from, &to).unwrap();
-    }
-    plugin.split_once('.').map_or(plugin, |(name, _)| name)
-}
-
-/// The entry `name`, which runs `hostile-NAME` unless the name is that of a plugin itself.
-fn bench_entry(name: &str) -> Entry {
-    const PLUGINS: [&str; 7] = ["voter", "once", "busy", "empty", "plain", "lost", "open"];
-    let is_plugin = PLUGINS.contains(&name) || name.starts_with("hostile-") || name == "missing";
-    let plugin = if is_plugin { name.to_owned() } else { format!("hostile-{name}") };
-    Entry {
-        id: name.to_owned(),
-        plugin: plugin.parse().unwrap(),
-        config: if name.starts_with("hostile-leak") {
-            Map::from_iter([("dsn".to_owned(), json!("env:DSN"))])
-        } else {
-            Map::new()
-        },
-    }
-}
-
-impl Bench {
-    fn new(dir: &Path) -> Self {
-        let settings = HostSettings {
-            program: env!("CARGO_BIN_EXE_launcher").into(),
-            builtins: Vec::new(),
-            directories: vec![dir.join("plugins")],
-            allowed: None,
-            pins: BTreeMap::new(),
-            run_directory: dir.join("run"),
-            secrets: SecretStore::default(),
-            limits: Limits {
-                call: ms(900),
-                health_period: ms(1500),
-                backoff: ms(10),
-                ..Limits::default()
-            },
-        };
-        let (sender, reports) = mpsc::channel(1024);
-        let host = Host::new(settings.clone(), sender);
-        Self { dir: dir.join("plugins"), settings, host, reports, kept: Vec::new(), last_run: 0 }
-    }
-
-    /// The host once more, with the settings as they are now.
-    async fn restart(&mut self, names: &[&str]) {
-        self.host.stop(ms(300)).await;
-        let (sender, reports) = mpsc::channel(1024);
-        self.host = Host::new(self.settings.clone(), sender);
-        (self.reports, self.kept) = (reports, Vec::new());
-        self.host.set_entries(names.iter().map(|name| bench_entry(name)).collect());
-    }
-
-    fn plugins(&self) -> PathBuf {
-        self.dir.clone()
-    }
-
-    fn run_directory(&self) -> PathBuf {
-        self.settings.run_directory.clone()
-    }
-
-    fn start(&mut self, name: &str, event: Value, budget: Duration, grace: Duration) -> u64 {
-        self.last_run += 1;
-        let run = Run { run_id: self.last_run, entry_id: name.to_owned(), event, budget, grace };
-        self.host.handle(run);
-        self.last_run
-    }
-
-    async fn run(&mut self, name: &str, budget: Duration) -> StepOutcome {
-        self.hand(name, event(), budget).await
-    }
-
-    async fn hand(&mut self, name: &str, event: Value, budget: Duration) -> StepOutcome {
-        let run = self.start(name, event, budget, ms(350));
-        self.outcome(run).await
-    }
-
-    async fn report(&mut self) -> Report {
-        timeout(PATIENCE, self.reports.recv()).await.expect("a report in time").unwrap()
-    }
-
-    /// The first report that `pick` takes, kept ones first.
-    async fn first<T>(&mut self, mut pick: impl FnMut(&Report) -> Option<T>) -> T {
-        let found = self.kept.iter().enumerate().find_map(|(at, report)| Some((at, pick(report)?)));
-        if let Some((at, found)) = found {
-            self.kept.remove(at);
-            return found;
-        }
-        loop {
-            let report = self.report().await;
-            match pick(&report) {
-                Some(found) => return found,
-                None => self.kept.push(report),
-            }
-        }
-    }
-
-    async fn outcome(&mut self, run: u64) -> StepOutcome {
-        self.first(|report| match report {
-            Report::Ended { run_id, outcome } if *run_id == run => Some(outcome.clone()),
-            Report::Ended { .. }
-            | Report::Started { .. }
-            | Report::State { .. }
-            | Report::Vote { .. } => None,
-        })
-        .await
-    }
-
-    async fn vote(&mut self) -> Option<Vote> {
-        self.first(|report| match report {
-            Report::Vote { vote, .. } => Some(vote.clone()),
-            Report::Ended { .. } | Report::Started { .. } | Report::State { .. } => None,
-        })
-        .await
-    }
-
-    async fn until(&mut self, wanted: PluginState, name: &str) {
-        self.first(|report| match report {
-            Report::State { entry_id, state } if entry_id == name && *state == wanted => Some(()),
-            Report::Ended { .. }
-            | Report::Started { .. }
-            | Report::State { .. }
-            | Report::Vote { .. } => None,
-        })
-        .await;
-    }
-
-    fn status(&self, name: &str) -> PluginStatus {
-        self.host.status().into_iter().find(|status| status.id == name).unwrap()
-    }
-
-    fn keeper(&self, name: &str) -> Pid {
-        Pid::from_raw(self.status(name).pid.unwrap().try_into().unwrap()).unwrap()
-    }
-
-    /// Waits, with the host at work, until something is so.
-    async fn reaches(&mut self, limit: Duration, mut is_so: impl FnMut(&Self) -> bool) {
-        let end = Instant::now() + limit;
-        while !is_so(self) {
-            assert!(Instant::now() < end, "not within {limit:?}; left: {:?}", self.commands());
-            tokio::time::sleep(ms(5)).await;
-        }
-    }
-
-    async fn gone(&mut self, keeper: Pid, limit: Duration) {
-        self.reaches(limit, |_| rustix::process::test_kill_process(keeper).is_err()).await;
-    }
-
-    /// How many processes of this test have this in their command line.
-    fn named(&self, text: &str) -> usize {
-        self.commands().iter().filter(|command| command.contains(text)).count()
-    }
-
-    fn commands(&self) -> Vec<String> {
-        self.traces().into_iter().map(command_line).collect()
-    }
-
-    /// The processes that carry the directory of this test in their command line.
-    fn traces(&self) -> Vec<i32> {
-        let dir = self.dir.to_str().unwrap();
-        let processes = fs::read_dir("/proc").unwrap().flatten();
-        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| command_line(*pid).contains(dir)).collect()
-    }
-}
-
-fn command_line(pid: i32) -> String {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).replace('\0', " ")
-}
-
-fn open_files() -> BTreeSet<String> {
-    let files = fs::read_dir("/proc/self/fd").unwrap().flatten();
-    let files = files.filter_map(|entry| {
-        let target = fs::read_link(entry.path()).ok()?;
-        Some(format!("{} {}", entry.file_name().display(), target.display()))
-    });
-    files.collect()
-}
-
-fn sha256(path: &Path) -> String {
-    let output = Command::new("sha256sum").arg(path).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
-}
-
-fn event() -> Value {
-    json!({ "type": "cloud.spot.interrupt", "id": "e-1", "data": { "timeRemaining": 100.5 } })
-}
-
-fn ms(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
 }
