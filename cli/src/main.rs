@@ -1,1 +1,123 @@
-fn main() {}
+//! The command of CloudSnooze: looks at the daemon of this instance, tries policies, patterns and
+//! plugins out, and shows the whole road from a Spot notice to saved data.
+//!
+//! Each verb is a file: it fetches data first, then prints it, as JSON with `--json`.
+//!
+//! Invariants: nothing that came from an event or a plugin steers the terminal; a closed output
+//! ends the command quietly; every exit code is one of [`snoozed::exit`].
+
+mod completions;
+mod config;
+mod daemon;
+mod event;
+mod explain;
+mod failure;
+mod files;
+mod history;
+mod incident;
+mod pattern;
+mod plugin;
+mod policy;
+mod rehearse;
+mod screen;
+mod simulate;
+mod status;
+mod text;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use snoozed::exit;
+
+use crate::daemon::Context;
+use crate::failure::Failure;
+
+/// CloudSnooze: saves what is worth saving before EC2 takes the instance away.
+#[derive(Debug, Parser)]
+#[command(
+    name = "snooze",
+    version,
+    after_help = "Try `snooze demo`: it needs no AWS account, no daemon and no root.\n\
+                  Exit codes: 0 fine, 1 the answer is no, 2 wrong usage, 3 a file cannot be used,\n\
+                  5 the system refused, 6 no daemon, 7 the daemon refused. See docs/exit-codes.md."
+)]
+struct Cli {
+    /// The daemon's socket
+    #[arg(
+        long,
+        global = true,
+        env = "SNOOZE_SOCKET",
+        default_value = "/run/cloudsnooze/snoozed.sock",
+        hide_env_values = true,
+        value_name = "PATH"
+    )]
+    socket: PathBuf,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Status(status::Args),
+    #[command(subcommand)]
+    Plugin(plugin::Verb),
+    /// List the plugins, as `plugin list` does
+    #[command(hide = true)]
+    Plugins,
+    #[command(subcommand)]
+    Event(event::Verb),
+    Simulate(simulate::Args),
+    History(history::Args),
+    Explain(explain::Args),
+    Rehearse(rehearse::Args),
+    #[command(subcommand)]
+    Pattern(pattern::Verb),
+    #[command(subcommand)]
+    Policy(policy::Verb),
+    #[command(subcommand)]
+    Config(config::Verb),
+    Completions(completions::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to a reader that may be gone.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
+        }
+    };
+    match run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure::Closed) => ExitCode::SUCCESS,
+        Err(Failure::Said { code, text }) => {
+            // There is no better place to tell it.
+            let _ = writeln!(std::io::stderr(), "snooze: {}", text::shown_lines(&text));
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<u8, Failure> {
+    let context = Context { socket: cli.socket, json: cli.json };
+    match cli.verb {
+        Verb::Status(args) => status::run(&args, &context),
+        Verb::Plugin(verb) => plugin::run(&verb, &context),
+        Verb::Plugins => plugin::run(&plugin::Verb::List, &context),
+        Verb::Event(verb) => event::run(&verb, &context),
+        Verb::Simulate(args) => simulate::run(&args, &context),
+        Verb::History(args) => history::run(&args, &context),
+        Verb::Explain(args) => explain::run(&args, &context),
+        Verb::Rehearse(args) => rehearse::run(&args, &context),
+        Verb::Pattern(verb) => pattern::run(&verb, &context),
+        Verb::Policy(verb) => policy::run(&verb, &context),
+        Verb::Config(verb) => config::run(&verb, &context),
+        Verb::Completions(args) => completions::run(&args),
+    }
+}

@@ -1,0 +1,303 @@
+//! `snooze plugin`.
+
+mod child;
+mod trial;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use snoozed::exit;
+
+use crate::daemon::Context;
+use crate::failure::Failure;
+use crate::text::{cell, list};
+use crate::{files, screen, text};
+
+/// Look after the plugins of this instance
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// List the plugins, what they do now, and what is refused and why
+    #[command(after_help = "Example: snooze plugin list")]
+    List,
+    /// Show all that is known of a plugin
+    #[command(after_help = "Example: snooze plugin info app-checkpointer")]
+    Info(Named),
+    /// Drive a plugin through its whole life, and judge each point of the contract
+    #[command(after_help = "\
+Examples: snooze plugin test ./backup.py
+          snooze plugin test ./backup.py --config '{\"path\": \"/tmp/x\"}' --event custom.deploy
+
+The plugin gets an event that is marked as a drill, and may really act on it.
+Exit codes: 0 every point is kept, 1 one is not, 3 there is no such plugin.")]
+    Test(Test),
+    /// Switch a plugin on again
+    #[command(after_help = "Example: snooze plugin enable app-checkpointer")]
+    Enable(Named),
+    /// Switch a plugin off until the daemon starts anew: its processes end, its steps fail
+    #[command(after_help = "Example: snooze plugin disable app-checkpointer")]
+    Disable(Named),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Named {
+    /// Its name
+    name: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Test {
+    /// The file of a plugin, or the name of one of this instance
+    #[arg(value_name = "NAME|PATH")]
+    plugin: String,
+    /// The configuration that it gets: a JSON object, or a file with one
+    #[arg(long, value_name = "JSON|FILE")]
+    config: Option<String>,
+    /// The type of the event that it gets
+    #[arg(long, value_name = "TYPE", default_value = "cloud.spot.interrupt")]
+    event: String,
+    /// How long it may take for the event
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    seconds: u64,
+}
+
+pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
+    match verb {
+        Verb::List => {
+            let plugins = context.ask("PLUGINS_LIST", json!({}))?;
+            screen::show(context.json, &plugins, person)?;
+            Ok(exit::OK)
+        }
+        Verb::Info(Named { name }) => info(name, context),
+        Verb::Test(test) => try_out(test, context),
+        Verb::Enable(Named { name }) => switch("PLUGIN_ENABLE", name, context),
+        Verb::Disable(Named { name }) => switch("PLUGIN_DISABLE", name, context),
+    }
+}
+
+fn switch(command: &str, name: &str, context: &Context) -> Result<u8, Failure> {
+    let switched = context.ask(command, json!({ "name": name }))?;
+    screen::show(context.json, &switched, |switched| {
+        let on = switched.get("enabled").and_then(Value::as_bool).unwrap_or_default();
+        let state = if on { "on" } else { "off, until the daemon starts anew" };
+        format!("{} is switched {state}\n", cell(switched, "name"))
+    })?;
+    Ok(exit::OK)
+}
+
+// S1-70
+fn person(plugins: &Value) -> String {
+    let head = ["PLUGIN", "KIND", "VERSION", "RUNS", "STATE", "CALLS", "FAILED"];
+    let mut rows = vec![head.map(str::to_owned)];
+    for found in list(plugins, "found") {
+        let name = cell(found, "name");
+        let running = running(plugins, &name);
+        if running.is_empty() {
+            let idle = ["-", "-", "not used", "-", "-"].map(str::to_owned);
+            let [version, runs, state, calls, failed] = idle;
+            rows.push([name.clone(), cell(found, "kind"), version, runs, state, calls, failed]);
+        }
+        for entry in running {
+            rows.push([
+                name.clone(),
+                cell(found, "kind"),
+                entry.get("info").map_or_else(|| "-".to_owned(), |info| cell(info, "version")),
+                cell(entry, "id"),
+                cell(entry, "state"),
+                cell(entry, "calls"),
+                cell(entry, "failures"),
+            ]);
+        }
+    }
+    let mut out = match rows.len() {
+        1 => "no plugins\n".to_owned(),
+        _ => text::table(&rows),
+    };
+    for missing in missing(plugins) {
+        out.push_str(&format!(
+            "missing {}: the handler {} needs it\n",
+            cell(missing, "plugin"),
+            cell(missing, "id")
+        ));
+    }
+    for refused in list(plugins, "refused") {
+        out.push_str(&format!("refused {}: {}\n", cell(refused, "path"), cell(refused, "reason")));
+    }
+    out
+}
+
+/// The handlers that a plugin runs for.
+fn running<'a>(plugins: &'a Value, name: &str) -> Vec<&'a Value> {
+    list(plugins, "running").iter().filter(|entry| cell(entry, "plugin") == name).collect()
+}
+
+/// The handlers whose plugin is not there.
+fn missing(plugins: &Value) -> impl Iterator<Item = &Value> {
+    let found: Vec<String> =
+        list(plugins, "found").iter().map(|found| cell(found, "name")).collect();
+    list(plugins, "running").iter().filter(move |entry| !found.contains(&cell(entry, "plugin")))
+}
+
+// S1-71
+fn info(name: &str, context: &Context) -> Result<u8, Failure> {
+    let plugins = context.ask("PLUGINS_LIST", json!({}))?;
+    let found = list(&plugins, "found").iter().find(|found| cell(found, "name") == name);
+    let Some(found) = found else {
+        let text = format!("no plugin `{name}`; `snooze plugin list` names those there are");
+        return Err(Failure::new(exit::NO, text));
+    };
+    let data = json!({ "plugin": found, "running": running(&plugins, name) });
+    screen::show(context.json, &data, described)?;
+    Ok(exit::OK)
+}
+
+fn described(data: &Value) -> String {
+    let plugin = data.get("plugin").unwrap_or(data);
+    let mut rows: Vec<[String; 2]> =
+        ["name", "kind", "path"].map(|key| [key.to_owned(), cell(plugin, key)]).into();
+    let running = list(data, "running");
+    let said = running.iter().find_map(|entry| entry.get("info").and_then(Value::as_object));
+    for (key, value) in said.into_iter().flatten().filter(|(key, _)| *key != "name") {
+        if *key != "config_schema" {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            rows.push([text::shown(key), text::shown(&value)]);
+        }
+    }
+    let mut out = text::table(&rows);
+    let schema = said.and_then(|info| info.get("config_schema")).and_then(Value::as_object);
+    for (key, value) in schema.into_iter().flatten() {
+        let needed = value.get("required").and_then(Value::as_bool) == Some(true);
+        let needed = if needed { ", required" } else { "" };
+        let (kind, told) = (cell(value, "type"), cell(value, "description"));
+        out.push_str(&format!("setting {} ({kind}{needed}): {told}\n", text::shown(key)));
+    }
+    for entry in running {
+        out.push_str(&format!("\nhandler {}: {}\n", cell(entry, "id"), cell(entry, "state")));
+        let figures = ["pid", "calls", "failures", "restarts", "last_error", "last_seconds"];
+        for figure in figures.map(|name| (name, cell(entry, name))) {
+            if figure.1 != "-" {
+                out.push_str(&format!("  {} {}\n", figure.0, figure.1));
+            }
+        }
+        // The newest line comes first.
+        let log: Vec<&str> = list(entry, "log").iter().filter_map(Value::as_str).take(5).collect();
+        log.iter().rev().for_each(|line| {
+            out.push_str(&format!("  log: {}\n", text::cut(&text::shown(line), 200)));
+        });
+    }
+    out
+}
+
+// S0-13
+fn try_out(test: &Test, context: &Context) -> Result<u8, Failure> {
+    let config = config(test.config.as_deref())?;
+    let program = program(&test.plugin, context)?;
+    let event = trial::event(&test.event, test.seconds)?;
+    let trial = trial::Trial { program, config, event, seconds: test.seconds };
+    let points = trial.run()?;
+    let failed = points.iter().filter(|point| point.verdict == trial::Verdict::Broken).count();
+    let data = json!({
+        "plugin": test.plugin,
+        "points": points.iter().map(trial::Point::data).collect::<Vec<_>>(),
+        "failed": failed,
+    });
+    screen::show(context.json, &data, |_| trial::person(&points))?;
+    Ok(if failed == 0 { exit::OK } else { exit::NO })
+}
+
+fn config(given: Option<&str>) -> Result<Map<String, Value>, Failure> {
+    let value = match given {
+        None => return Ok(Map::new()),
+        Some(text) if text.trim_start().starts_with('{') => serde_json::from_str(text)
+            .map_err(|fault| Failure::usage(format!("--config is not JSON: {fault}")))?,
+        Some(file) => files::read_json(Path::new(file))?,
+    };
+    match value {
+        Value::Object(members) => Ok(members),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(Failure::usage("--config is not a JSON object"))
+        }
+    }
+}
+
+/// What is to be started, with its arguments.
+fn program(plugin: &str, context: &Context) -> Result<Vec<PathBuf>, Failure> {
+    if plugin.contains('/') || Path::new(plugin).is_file() {
+        let path =
+            Path::new(plugin).canonicalize().map_err(|source| Failure::file(plugin, source))?;
+        return Ok(vec![path]);
+    }
+    if snoozed::builtins::find(plugin).is_some() {
+        let verb = snoozed::launch::BUILTIN_VERB;
+        return Ok(vec![files::beside("snoozed")?, verb.into(), plugin.into()]);
+    }
+    let plugins = context.ask("PLUGINS_LIST", json!({}))?;
+    let found = list(&plugins, "found").iter().find(|found| cell(found, "name") == plugin);
+    let path = found.and_then(|found| found.get("path")?.as_str());
+    path.map(|path| vec![path.into()]).ok_or_else(|| {
+        let text = "there is no such plugin; give its path, such as `./NAME`";
+        Failure::file(plugin, text)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    fn plugins() -> Value {
+        json!({
+            "found": [
+                { "name": "app-checkpointer", "kind": "built-in", "path": null },
+                { "name": "hello", "kind": "external", "path": "/p/hello.sh" }
+            ],
+            "refused": [{ "path": "/p/x\u{1b}", "reason": "it is a symbolic link" }],
+            "running": [
+                { "id": "orders/app-checkpointer", "plugin": "app-checkpointer", "state": "ready",
+                  "info": { "name": "app-checkpointer", "version": "1.0.0", "description": "Asks",
+                    "config_schema": { "app_endpoint": { "type": "string", "required": true,
+                        "description": "where" } } },
+                  "calls": 2, "failures": 0, "last_error": null,
+                  "log": ["two\u{1b}[2J", "one"] },
+                { "id": "orders/gone", "plugin": "gone", "state": "failed",
+                  "calls": 0, "failures": 5 }
+            ]
+        })
+    }
+
+    // S1-70
+    #[test]
+    fn c11_the_list_tells_states_and_refusals() {
+        expect![[r#"
+            PLUGIN            KIND      VERSION  RUNS                     STATE     CALLS  FAILED
+            app-checkpointer  built-in  1.0.0    orders/app-checkpointer  ready     2      0
+            hello             external  -        -                        not used  -      -
+            missing gone: the handler orders/gone needs it
+            refused /p/x\u{1b}: it is a symbolic link
+        "#]]
+        .assert_eq(&person(&plugins()));
+    }
+
+    // S1-71
+    #[test]
+    fn the_details_tell_settings_figures_and_log() {
+        let plugins = plugins();
+        let data = json!({ "plugin": plugins["found"][0],
+            "running": running(&plugins, "app-checkpointer") });
+        expect![[r#"
+            name         app-checkpointer
+            kind         built-in
+            path         -
+            description  Asks
+            version      1.0.0
+            setting app_endpoint (string, required): where
+
+            handler orders/app-checkpointer: ready
+              calls 2
+              failures 0
+              log: one
+              log: two\u{1b}[2J
+        "#]]
+        .assert_eq(&described(&data));
+    }
+}
