@@ -1,1 +1,9 @@
-//! TODO-skeleton
+//! What the whole-process tests and the measurements stand on: the programs of this workspace, and
+//! a daemon with a place of its own.
+//!
+//! The programs are the real ones, built once by the same cargo and into the same target directory
+//! as the test that asks for them. Only loopback addresses are used.
+
+#![expect(clippy::expect_used, reason = "what a test stands on fails as a test does")]
+
+pub mod place;

@@ -1,1 +1,54 @@
-fn main() {}
+//! The commands of the README: `cargo xtask demo`, `test` and `bench`.
+//!
+//! It only runs other programs, and depends on little, so that it is built in seconds. Whatever it
+//! builds goes to the target directory that it was built in itself.
+
+mod demo;
+mod report;
+mod test;
+mod tools;
+mod workplace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workplace::Workplace;
+
+/// What can be done with a checkout.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Build, show and test CloudSnooze")]
+struct Command {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show a Spot notice on this machine, from the notice to saved data
+    Demo {
+        /// Arguments for `snooze demo`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Install what the whole suite needs, and run every test and check
+    Test,
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    let workplace = match Workplace::find(std::env::vars_os(), std::env::current_exe()) {
+        Ok(workplace) => workplace,
+        Err(error) => return fail(&error),
+    };
+    let ended = match command.verb {
+        Verb::Demo { args } => demo::run(&workplace, &args),
+        Verb::Test => test::run(&workplace),
+    };
+    ended.unwrap_or_else(|error| fail(&error))
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    report::complain(&format!("{error:#}"));
+    ExitCode::FAILURE
+}

@@ -1,0 +1,71 @@
+//! Where the workspace is, and what stands in it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The root of the workspace.
+#[must_use]
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().expect("the crate is a folder of the workspace").to_owned()
+}
+
+/// A variable of the environment.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    let (_, value) = std::env::vars_os().find(|(key, _)| key == name)?;
+    value.into_string().ok()
+}
+
+/// Whether nothing may be skipped.
+#[must_use]
+pub fn full() -> bool {
+    variable("SNOOZE_FULL").is_some_and(|value| value == "1")
+}
+
+/// The cargo that built this, in the root, without network.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(root()).arg("--offline");
+    command
+}
+
+/// What a command writes on its standard output.
+///
+/// # Panics
+/// When it fails.
+#[must_use]
+pub fn output(command: &mut Command) -> String {
+    let output = command.output().expect("the command starts");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed: {log}");
+    String::from_utf8(output.stdout).expect("the output is UTF-8")
+}
+
+/// All files with an ending, in the folders that belong to the project, sorted.
+///
+/// # Panics
+/// When a folder cannot be read.
+#[must_use]
+pub fn files(ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().expect("a folder of the project can be read") {
+            let entry = entry.expect("a folder of the project can be read");
+            let path = entry.path();
+            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if !hidden && entry.file_name() != "target" {
+                    folders.push(path);
+                }
+            } else if path.extension() == Some(OsStr::new(ending)) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,6 @@
+//! What must hold for the workspace as a whole, whatever it does.
+
+#[cfg(test)]
+mod workspace {
+    mod floors;
+}
