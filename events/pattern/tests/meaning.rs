@@ -1,4 +1,5 @@
-//! What patterns mean where the vectors do not say it. Each answer is that of the reference matcher.
+//! What patterns mean where the vectors do not say it. The answers are those of the
+//! reference matcher, unless a comment says why not.
 
 #![expect(clippy::unwrap_used, reason = "the helpers below are part of the tests")]
 
@@ -71,6 +72,8 @@ fn of_a_field_given_twice_the_last_counts_also_through_or_and_dots() {
 
 #[test]
 fn of_a_key_given_twice_in_an_event_the_last_counts() {
+    // The reference takes both when it is given a text and the last when it is given a tree; text
+    // and value are to get one answer here.
     check(r#"{"a": [1]}"#, &[(r#"{"a": 1, "a": 2}"#, false), (r#"{"a": 2, "a": 1}"#, true)]);
 }
 
@@ -86,6 +89,7 @@ fn dotted_keys_of_events_join_the_nested_paths() {
         ],
     );
     check(r#"{"d": {"x": {"y": [{"exists": false}]}}}"#, &[(r#"{"d": {"x.y": 1}}"#, false)]);
+    // The reference drops empty names at the start of a path.
     check(r#"{"": {"": ["x"]}}"#, &[(r#"{".": "x"}"#, true), (r#"{"": "x"}"#, false)]);
 }
 
@@ -107,6 +111,7 @@ fn exact_texts_that_look_like_addresses_are_addresses() {
 
 #[test]
 fn networks_of_both_versions_hold_their_addresses() {
+    // The reference takes `a00::` for an address in 10.0.0.0/8, whose hexadecimal digits it begins with.
     check(
         r#"{"a": [{"cidr": "10.0.0.0/8"}, {"cidr": "fd00::/8"}]}"#,
         &[
