@@ -332,7 +332,11 @@ impl Watch {
                 IncidentKey::of_loss(&self.instance, &self.boot, *cause, action)
             }
             _ if channel == Channel::Metadata || event.kind == EventType::SpotRebalance => {
-                let state = event.data.get("state").and_then(Value::as_str).unwrap_or("seen");
+                let state = event
+                    .data
+                    .get("targetLifecycleState")
+                    .and_then(Value::as_str)
+                    .unwrap_or("seen");
                 let id = format!("{}:{state}", event.kind).parse();
                 of_event(id.as_ref().unwrap_or(&event.id))
             }
