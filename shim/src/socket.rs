@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -149,10 +150,7 @@ pub async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
 }
 
 async fn client(stream: UnixStream, asked: mpsc::Sender<Asked>, group: Option<u32>) {
-    let trusted = stream.peer_cred().is_ok_and(|peer| {
-        let own = rustix::process::geteuid().as_raw();
-        peer.uid() == 0 || peer.uid() == own || Some(peer.gid()) == group
-    });
+    let trusted = stream.peer_cred().is_ok_and(|peer| is_trusted(&peer, group));
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read);
     loop {
@@ -174,6 +172,23 @@ async fn client(stream: UnixStream, asked: mpsc::Sender<Asked>, group: Option<u3
             return;
         }
     }
+}
+
+/// Root, our own user, and members of the socket's group.
+fn is_trusted(peer: &UCred, group: Option<u32>) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    if peer.uid() == 0 || peer.uid() == own || Some(peer.gid()) == group {
+        return true;
+    }
+    // The credentials of a peer hold its first group only; the kernel shows the others here.
+    let status =
+        peer.pid().and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).ok());
+    let groups = status
+        .as_deref()
+        .and_then(|text| text.lines().find_map(|line| line.strip_prefix("Groups:")));
+    groups.is_some_and(|groups| {
+        groups.split_whitespace().any(|id| group.is_some() && id.parse().ok() == group)
+    })
 }
 
 fn read_request(line: &[u8], whole: bool, trusted: bool) -> Result<Request, Reply> {
@@ -224,4 +239,45 @@ pub fn call(path: &Path, request: &Request) -> io::Result<Reply> {
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer)?;
     Ok(serde_json::from_str(&answer)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(line: &[u8], trusted: bool) -> u16 {
+        let whole = line.ends_with(b"\n");
+        read_request(line, whole, trusted).map_or_else(|reply| reply.code, |_| 0)
+    }
+
+    #[test]
+    fn commands_are_read_in_any_case_and_bad_ones_are_told_apart() {
+        assert_eq!(refusal(b"{\"command\":\"status\"}\n", false), 0);
+        assert_eq!(refusal(b"{\"command\":\"HISTORY\",\"params\":{\"limit\":1}}\n", false), 0);
+        assert_eq!(refusal(b"{\"command\":\"FORMAT\"}\n", true), UNKNOWN_COMMAND);
+        for bad in
+            [&b"\n"[..], b"[]\n", b"{\"command\":1}\n", b"{\"command\":\"STATUS\",\"x\":1}\n"]
+        {
+            assert_eq!(refusal(bad, true), BAD_REQUEST);
+        }
+    }
+
+    // E11
+    #[test]
+    fn strangers_may_read_and_change_nothing() {
+        for (command, changes) in COMMANDS {
+            let line = format!("{{\"command\":\"{command}\"}}\n");
+            assert_eq!(refusal(line.as_bytes(), true), 0);
+            assert_eq!(refusal(line.as_bytes(), false), if changes { NOT_ALLOWED } else { 0 });
+        }
+    }
+
+    // C9
+    #[test]
+    fn a_request_that_is_too_long_or_too_deep_is_refused() {
+        let long = vec![b' '; usize::try_from(REQUEST).unwrap()];
+        assert_eq!(refusal(&long, true), BAD_REQUEST);
+        let deep = format!("{{\"command\":\"EVENT\",\"params\":{{\"data\":{}", "[".repeat(30_000));
+        assert_eq!(refusal(format!("{deep}\n").as_bytes(), true), BAD_REQUEST);
+    }
 }
