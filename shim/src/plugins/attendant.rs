@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use snooze_plugin::{Info, Metrics, Vote};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::log::Tail;
 use super::process::Heard;
@@ -22,6 +22,9 @@ const QUEUE: usize = 16;
 
 /// How long a plugin may take to end when nobody said otherwise.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
+
+/// How long a report may wait for room once the host stops.
+const LAST_REPORT: Duration = Duration::from_millis(100);
 
 /// What the host tells an attendant.
 #[derive(Debug)]
@@ -236,8 +239,12 @@ impl Attendant {
     }
 
     pub(super) async fn report(&self, report: Report) {
-        // Nobody listens any more when the daemon is about to end.
-        let _ = self.shared.reports.send(report).await;
+        let sent = self.shared.reports.send(report);
+        // When the daemon is about to end nobody reads any more, or only until there is no room.
+        match self.work.stop {
+            None => drop(sent.await),
+            Some(_) => drop(timeout(LAST_REPORT, sent).await),
+        }
     }
 
     pub(super) fn show(&self, change: impl FnOnce(&mut Face)) {

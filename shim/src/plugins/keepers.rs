@@ -1,6 +1,7 @@
 //! The children of this process: keepers, and whatever lost its keeper.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ const SWEEP_STEP: Duration = Duration::from_millis(5);
 /// The keepers of this process. Children belong to a process as a whole, hence one list for it.
 static KEEPERS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
+/// A keeper was killed and may have left something behind. All processes are looked at to find
+/// that, which is too much to do for nothing.
+static IS_SUSPECT: AtomicBool = AtomicBool::new(false);
+
 /// Makes this process the one to which the kernel gives processes that lose their parent, if it
 /// started those. Without it they are out of reach of [`reap_strays`].
 ///
@@ -30,13 +35,21 @@ pub fn adopt_orphans() -> std::io::Result<()> {
 /// many there were.
 ///
 /// There are none as long as keepers end by themselves: this is for what a keeper left behind
-/// that was killed. A process that starts other children must not call this while they live.
+/// that was killed, and costs nothing while none was. A process that starts other children must
+/// not call this while they live.
 pub async fn reap_strays() -> usize {
+    if !IS_SUSPECT.swap(false, Ordering::Relaxed) {
+        return 0;
+    }
     let end = Instant::now() + SWEEP_LIMIT;
     let mut seen = Vec::new();
     loop {
         let strays = strays();
-        if strays.is_empty() || Instant::now() >= end {
+        if strays.is_empty() {
+            return seen.len();
+        }
+        if Instant::now() >= end {
+            IS_SUSPECT.store(true, Ordering::Relaxed);
             return seen.len();
         }
         for stray in strays {
@@ -64,8 +77,9 @@ pub(super) fn spawn(mut command: Command) -> std::io::Result<(Child, Pid)> {
     Ok((child, pid))
 }
 
-/// Forgets a keeper that was reaped.
-pub(super) fn forget(keeper: Pid) {
+/// Forgets a keeper that was reaped; whether it was killed decides on the next sweep.
+pub(super) fn forget(keeper: Pid, was_killed: bool) {
+    IS_SUSPECT.fetch_or(was_killed, Ordering::Relaxed);
     keepers().retain(|other| *other != keeper);
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -178,9 +180,10 @@ impl Process {
         }
     }
 
-    fn note_end(&mut self, status: std::io::Result<std::process::ExitStatus>) {
+    fn note_end(&mut self, status: std::io::Result<ExitStatus>) {
+        let was_killed = !matches!(&status, Ok(status) if status.signal().is_none());
         self.ended = Some(ending_of(status));
-        keepers::forget(self.pid);
+        keepers::forget(self.pid, was_killed);
     }
 
     /// Leaves nothing behind of a process that ended, its log read to the end.
@@ -188,10 +191,7 @@ impl Process {
         if timeout(DRAIN_LIMIT, self.log.join_next()).await.is_err() {
             self.log.abort_all();
         }
-        if self.ended == Some(Ending::Killed(9)) {
-            // Killed was perhaps the keeper, and then nobody buried what its plugin started.
-            keepers::reap_strays().await;
-        }
+        keepers::reap_strays().await;
     }
 
     /// Asks it to end.
@@ -249,8 +249,7 @@ impl Drop for Process {
 }
 
 /// Keepers end with the code of their plugin, or with 128 and the number of a signal.
-fn ending_of(status: std::io::Result<std::process::ExitStatus>) -> Ending {
-    use std::os::unix::process::ExitStatusExt as _;
+fn ending_of(status: std::io::Result<ExitStatus>) -> Ending {
     let Ok(status) = status else { return Ending::Exited(255) };
     if let Some(signal) = status.signal() {
         return Ending::Killed(u8::try_from(signal).unwrap_or(u8::MAX));

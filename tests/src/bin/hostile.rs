@@ -142,7 +142,7 @@ fn handle(mode: &str, own: &std::path::Path, request: &Value, config: &Value) ->
         },
         "noise" => {
             let line = format!("{}\n", "noise ".repeat(100)).repeat(100);
-            for _ in 0..500 {
+            for _ in 0..100 {
                 let _ = std::io::stderr().write_all(line.as_bytes());
             }
             let _ = std::io::stderr().write_all(b"the last line\n");

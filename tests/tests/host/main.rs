@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, WaitOptions};
 use serde_json::{Map, json};
 use snooze_plugin::{Metrics, Verdict};
 use snoozed::launch::{children_of, descendants_of};
-use snoozed::plugins::{Entry, Outcome, PluginState, Report, discover};
+use snoozed::plugins::{Entry, Host, Outcome, PluginState, Report, discover};
 
 use bench::{bench_entry, check, event, install, ms, sha256, swap};
 
@@ -266,6 +266,24 @@ fn a_stop_answers_every_run_once() {
     });
 }
 
+#[test]
+fn a_stop_does_not_wait_for_those_who_do_not_listen() {
+    check(&["hang"], async |bench| {
+        bench.until(PluginState::Ready, "hang").await;
+        // Each answer needs room among the reports, and nobody makes any.
+        for _ in 0..12 {
+            bench.start("hang", event(), ms(5000), ms(100));
+        }
+        let (reports, _unread) = tokio::sync::mpsc::channel(1);
+        bench.host.stop(ms(100)).await;
+        bench.host = Host::new(bench.settings.clone(), reports);
+        bench.host.set_entries(vec![bench_entry("hang")]);
+        let start = Instant::now();
+        bench.host.stop(ms(100)).await;
+        assert!(start.elapsed() < ms(2000), "{:?}", start.elapsed());
+    });
+}
+
 /// S1-08
 #[test]
 fn entries_come_change_and_go_and_plugins_are_switched_off_and_on() {
@@ -376,6 +394,8 @@ fn g2_plugins_die_with_a_daemon_that_is_killed_and_the_next_one_starts_its_own()
             daemon.wait().unwrap();
         }
         bench.reaches(ms(1000), |bench| bench.traces().is_empty()).await;
+        // Where this process is the reaper of orphans, the keepers of the dead daemons are ours.
+        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
     });
 }
 
@@ -396,7 +416,7 @@ fn f10_a_flood_on_stdout_is_cut_off() {
 fn f11_a_flood_on_stderr_blocks_nobody_and_its_end_is_kept() {
     check(&["noise"], async |bench| {
         assert_eq!(bench.run("noise", ms(7000)).await.outcome, Outcome::Done);
-        bench.reaches(ms(500), |bench| bench.status("noise").stderr_bytes > 30_000_000).await;
+        bench.reaches(ms(500), |bench| bench.status("noise").stderr_bytes > 6_000_000).await;
         let tail = bench.status("noise").stderr_tail;
         assert!(tail.len() <= 64 * 1024 && tail.len() > 60 * 1024, "{}", tail.len());
         assert!(tail.ends_with("the last line\n"));
