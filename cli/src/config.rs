@@ -72,6 +72,8 @@ fn check(file: Option<&Path>, context: &Context) -> Result<u8, Failure> {
         Err(faults) => (0, faults.iter().map(Fault::to_string).collect()),
     };
     let name = file.unwrap_or(Path::new(settings::FILE)).display().to_string();
+    let is_there = file.is_some() || Path::new(settings::FILE).exists();
+    let name = if is_there { name } else { format!("the defaults ({name} is not there)") };
     let data = json!({ "file": name, "policies": policies, "faults": faults });
     screen::show(context.json, &data, |_| person(&name, policies, &faults))?;
     Ok(if faults.is_empty() { exit::OK } else { exit::NO })

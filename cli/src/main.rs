@@ -9,6 +9,7 @@
 mod completions;
 mod config;
 mod daemon;
+mod demo;
 mod event;
 mod explain;
 mod failure;
@@ -24,7 +25,6 @@ mod simulate;
 mod status;
 mod text;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -81,6 +81,10 @@ enum Verb {
     Policy(policy::Verb),
     #[command(subcommand)]
     Config(config::Verb),
+    Demo(demo::Args),
+    /// The application of the demo
+    #[command(hide = true)]
+    DemoApp(demo::app::Args),
     Completions(completions::Args),
 }
 
@@ -97,8 +101,7 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Closed) => ExitCode::SUCCESS,
         Err(Failure::Said { code, text }) => {
-            // There is no better place to tell it.
-            let _ = writeln!(std::io::stderr(), "snooze: {}", text::shown_lines(&text));
+            screen::complain(&format!("snooze: {text}\n"));
             ExitCode::from(code)
         }
     }
@@ -118,6 +121,8 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Pattern(verb) => pattern::run(&verb, &context),
         Verb::Policy(verb) => policy::run(&verb, &context),
         Verb::Config(verb) => config::run(&verb, &context),
+        Verb::Demo(args) => demo::run(&args, &context),
+        Verb::DemoApp(args) => demo::app::run(&args),
         Verb::Completions(args) => completions::run(&args),
     }
 }

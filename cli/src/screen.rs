@@ -26,6 +26,12 @@ pub(crate) fn show(
     }
 }
 
+/// Prints lines on standard error.
+pub(crate) fn complain(lines: &str) {
+    // There is no better place to tell that it cannot be told.
+    let _ = io::stderr().write_all(text::shown_lines(lines).as_bytes());
+}
+
 /// Prints bytes as they are.
 pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
