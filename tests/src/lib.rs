@@ -7,3 +7,7 @@
 #![expect(clippy::expect_used, reason = "what a test stands on fails as a test does")]
 
 pub mod place;
+pub mod plugins;
+pub mod programs;
+pub mod setup;
+pub mod wait;

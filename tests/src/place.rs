@@ -24,6 +24,18 @@ pub fn full() -> bool {
     variable("SNOOZE_FULL").is_some_and(|value| value == "1")
 }
 
+/// Whether a program is on the search path; says so when it is not.
+///
+/// # Panics
+/// When it is not, and nothing may be skipped.
+#[must_use]
+pub fn has(program: &str) -> bool {
+    let path = variable("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    assert!(found || !full(), "there is no `{program}`: `cargo xtask test` installs it");
+    found
+}
+
 /// The cargo that built this, in the root, without network.
 #[must_use]
 pub fn cargo() -> Command {

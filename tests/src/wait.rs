@@ -1,0 +1,30 @@
+//! Waiting for what other processes do, always with a limit.
+
+use std::time::{Duration, Instant};
+
+/// Longer than anything takes that a test waits for, on a machine that does much else.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Waits until there is something.
+///
+/// # Panics
+/// When [`PATIENCE`] is over; `what` says what was missed.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        pause(LOOK);
+    }
+}
+
+/// Lets time pass in which nothing may happen, or something else does.
+#[expect(clippy::disallowed_methods, reason = "other processes need real time")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}

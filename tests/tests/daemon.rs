@@ -1,0 +1,8 @@
+//! The real daemon in processes of its own, with a fake metadata service and plugins of any
+//! language.
+
+#[cfg(test)]
+mod daemon {
+    mod road;
+    mod stop;
+}
