@@ -136,12 +136,13 @@ mod tests {
         let lines: String =
             story.news(&known(false)).iter().map(|(seconds, news)| line(*seconds, news)).collect();
         expect_test::expect![[r#"
+            news
                0.400  snoozed hears of it and makes its plan
                0.405  a starts (priority 100)
                0.425  a done in 20 ms
                0.426  b starts (priority 50)
         "#]]
-        .assert_eq(&lines);
+        .assert_eq(&format!("news\n{lines}"));
         let last = story.news(&known(true));
         assert_eq!(last, [(0.9, "incident closed: done, 1 min 59 s to spare".to_owned())]);
     }

@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn check(timeline: &Timeline, expected: Expect) {
-        expected.assert_eq(&timeline.to_string());
+        expected.assert_eq(&format!("timeline\n{timeline}"));
     }
 
     #[test]
@@ -152,6 +152,7 @@ mod tests {
         check(
             &timeline,
             expect![[r#"
+                timeline
                                    prio │╵0       ╵0.25    ╵0.5     ╵0.75    ┊   119.7 s┃    START    TOOK  OUTCOME
                   notice                │◆                                   ┊          ┃  0.000 s
                   heard                 │··················◆                 ┊          ┃  0.512 s
@@ -178,6 +179,7 @@ mod tests {
         check(
             &timeline,
             expect![[r#"
+                timeline
                            prio │╵0       ╵30      ╵60      ╵90      ┊   120.0 s┃    START    TOOK  OUTCOME
                   notice        │◆                                   ┊          ┃  0.000 s
                   heard         │◆                                   ┊          ┃  1.000 s

@@ -1,0 +1,9 @@
+//! The command as a process.
+
+#![expect(clippy::unwrap_used, reason = "the helpers below are part of the tests")]
+#![expect(clippy::panic, reason = "the helpers below are part of the tests")]
+#![expect(clippy::indexing_slicing, reason = "the helpers below are part of the tests")]
+
+mod snooze;
+mod socket;
+mod verbs;

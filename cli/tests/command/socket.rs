@@ -1,0 +1,222 @@
+//! Verbs against a socket that answers what a daemon would.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crate::snooze::{Place, Run, snooze};
+use expect_test::expect;
+use serde_json::{Value, json};
+
+const KEY: &str = "i-0a1b2c3d4e5f60718/b/e-1";
+
+#[test]
+fn verbs_without_a_daemon_say_where_they_looked_and_what_to_do() {
+    let place = Place::new();
+    let path = place.path("none.sock").display().to_string();
+    let run = snooze(["--socket", &path, "status"]);
+    assert_eq!((run.code, run.out.as_str()), (6, ""));
+    assert!(run.err.contains(&path) && run.err.contains("systemctl status snoozed"), "{}", run.err);
+}
+
+#[test]
+fn the_daemons_refusal_is_told_with_its_own_code() {
+    let daemon = Daemon::start(|_, _| Err("`EVENT` is for root".to_owned()));
+    let run = daemon.snooze(&["event", "send", "custom"]);
+    assert_eq!((run.code, run.err.as_str()), (7, "snooze: the daemon says: `EVENT` is for root\n"));
+}
+
+#[test]
+fn c11_what_the_daemon_says_steers_no_terminal() {
+    let evil = "\u{1b}]0;x\u{7}\u{202e}\n";
+    let daemon = Daemon::start(move |_, _| {
+        Ok(json!([{ "incident": evil, "event_type": evil, "outcome": evil, "steps": [] }]))
+    });
+    for args in [&["history"][..], &["history", "--json"]] {
+        let run = daemon.snooze(args);
+        assert_eq!(run.code, 0);
+        let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!run.out.contains(steers), "{:?}", run.out);
+    }
+    assert_eq!(daemon.snooze(&["history", "--json"]).json()[0]["incident"], evil);
+}
+
+// S1-60
+#[test]
+fn an_event_is_sent_as_it_was_given() {
+    let daemon = Daemon::start(|_, _| Ok(json!({ "event_id": "e-1", "incident": KEY })));
+    let run = daemon.snooze(&[
+        "event",
+        "send",
+        "custom.deploy",
+        "--data",
+        r#"{"v": 7}"#,
+        "--severity",
+        "2",
+    ]);
+    assert_eq!(run.code, 0);
+    expect![[r#"
+        event     e-1
+        incident  i-0a1b2c3d4e5f60718/b/e-1
+        `snooze explain` tells what it did
+    "#]]
+    .assert_eq(&run.out);
+    let params = json!({ "type": "custom.deploy", "data": { "v": 7 }, "severity": 2 });
+    assert_eq!(daemon.asked(), [("EVENT".to_owned(), params)]);
+}
+
+// S1-74, S1-75
+#[test]
+fn plugins_are_switched_by_name() {
+    let daemon = Daemon::start(|command, params| {
+        Ok(json!({ "name": params["name"], "enabled": command == "PLUGIN_ENABLE" }))
+    });
+    let off = daemon.snooze(&["plugin", "disable", "hello"]);
+    assert_eq!(off.out, "hello is switched off, until the daemon starts anew\n");
+    assert_eq!(daemon.snooze(&["plugin", "enable", "hello"]).out, "hello is switched on\n");
+}
+
+// S1-70, D-22
+#[test]
+fn plugins_is_another_word_for_plugin_list() {
+    let daemon = Daemon::start(|_, _| Ok(json!({ "found": [], "refused": [], "running": [] })));
+    assert_eq!(daemon.snooze(&["plugins"]).out, daemon.snooze(&["plugin", "list"]).out);
+}
+
+#[test]
+fn settings_are_shown_whole_or_by_key() {
+    let daemon = Daemon::start(|_, params| match params.get("key") {
+        None => Ok(json!({ "log_level": "info", "socket": { "mode": "0660" } })),
+        Some(_) => Ok(json!("0660")),
+    });
+    assert_eq!(daemon.snooze(&["config", "list"]).out, "log_level = info\nsocket.mode = 0660\n");
+    assert_eq!(daemon.snooze(&["config", "get", "socket.mode"]).out, "0660\n");
+}
+
+// S0-07
+#[test]
+fn a_drill_is_followed_to_its_outcome() {
+    for (outcome, code) in [("done", 0), ("partial", 1)] {
+        let looks = Mutex::new(0);
+        let daemon = Daemon::start(move |command, _| {
+            let mut looks = looks.lock().unwrap();
+            *looks += usize::from(command == "EXPLAIN");
+            Ok(match command {
+                "STATUS" => json!({ "instance_id": "i-0a1b2c3d4e5f60718" }),
+                "EVENT" => json!({ "event_id": "e-1", "incident": KEY }),
+                _ if *looks == 1 => known(json!({ "state": "running" }), Value::Null),
+                _ => {
+                    let step = json!({ "state": "ended", "outcome": outcome, "milliseconds": 7 });
+                    known(step, json!(outcome))
+                }
+            })
+        });
+        let run = daemon.snooze(&["simulate", "spot", "--seconds", "30"]);
+        assert_eq!(run.code, code, "{run:?}");
+        let lines: Vec<&str> = run.out.lines().take(3).collect();
+        assert_eq!(lines[0], format!("drill {KEY} opened"));
+        assert_eq!(lines[1], "  p/a running");
+        assert_eq!(lines[2], format!("  p/a {outcome} in 7 ms"));
+    }
+}
+
+#[test]
+fn a_dry_run_makes_the_plan_here_and_sends_no_event() {
+    let place = Place::new();
+    let policies = place.directory(
+        "policies",
+        &[(
+            "p.json",
+            r#"{"name":"p","match":{"type":["cloud.spot.interrupt"]},
+            "handlers":[{"plugin":"a","priority":100,"timeout_seconds":20}]}"#,
+        )],
+    );
+    let settings =
+        place.file("snoozed.json", &json!({ "policies_directory": policies }).to_string());
+    let daemon = Daemon::start(move |command, _| {
+        Ok(match command {
+            "CONFIG_GET" => json!({ "file": settings }),
+            _ => json!({ "instance_id": "i-0a1b2c3d4e5f60718", "region": "us-east-1" }),
+        })
+    });
+    let run = daemon.snooze(&["simulate", "spot", "--seconds", "60", "--dry-run"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.out.ends_with("60s left\nrun  p/a (high 100) within 20s\n"), "{}", run.out);
+    assert!(daemon.asked().iter().all(|(command, _)| command != "EVENT"));
+}
+
+#[test]
+fn a_closed_output_ends_the_command_quietly() {
+    let daemon = Daemon::start(|_, _| Ok(json!({ "version": "0.1.0" })));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_snooze"))
+        .args(["--socket", &daemon.path, "status", "--watch", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "{\"version\":\"0.1.0\"}\n");
+    drop(out);
+    assert!(child.wait().unwrap().success());
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(err, "");
+}
+
+fn known(mut step: Value, outcome: Value) -> Value {
+    step["step"] = json!("p/a");
+    json!({ "incident": KEY, "event_type": "cloud.spot.interrupt", "drill": true,
+        "outcome": outcome, "steps": [step], "policies": [] })
+}
+
+type Answers = dyn Fn(&str, &Value) -> Result<Value, String> + Send + Sync;
+
+/// A socket that answers as a function says, until the test ends.
+struct Daemon {
+    path: String,
+    asked: Arc<Mutex<Vec<(String, Value)>>>,
+    _place: Place,
+}
+
+impl Daemon {
+    fn start(
+        answer: impl Fn(&str, &Value) -> Result<Value, String> + Send + Sync + 'static,
+    ) -> Self {
+        let place = Place::new();
+        let path = place.path("s").display().to_string();
+        let listener = UnixListener::bind(&path).unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        thread::spawn(move || serve(&listener, &answer, &log));
+        Self { path, asked, _place: place }
+    }
+
+    fn snooze(&self, args: &[&str]) -> Run {
+        snooze(["--socket", &self.path].iter().chain(args))
+    }
+
+    fn asked(&self) -> Vec<(String, Value)> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn serve(listener: &UnixListener, answer: &Answers, asked: &Mutex<Vec<(String, Value)>>) {
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        let request: Value = serde_json::from_str(&line).unwrap();
+        let command = request["command"].as_str().unwrap();
+        asked.lock().unwrap().push((command.to_owned(), request["params"].clone()));
+        let reply = match answer(command, &request["params"]) {
+            Ok(data) => json!({ "success": true, "status": "ok", "data": data, "code": 0 }),
+            Err(text) => json!({ "success": false, "status": "error", "error": text, "code": 103 }),
+        };
+        // The command may have gone.
+        let _ = writeln!(stream, "{reply}");
+    }
+}
