@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the daemon is asked how things stand.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Show the main job on this machine: a Spot notice comes, and unsaved data is saved in time
+/// Show the main job on this machine: a Spot notice comes, unsaved data is saved
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: snooze demo --fast

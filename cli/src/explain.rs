@@ -59,7 +59,7 @@ mod tests {
         expect![[r#"
             cloud.spot.interrupt terminate, partial with 1 min 57 s to spare
               incident  i-1/b/spot/terminate
-              opened    2026-03-14T09:26:54Z
+              opened    2026-03-14T09:26:54.000Z
               ended     1 of 2 steps did their work
               STEP          PRIORITY  STATE    AFTER  TOOK   TEXT
               orders/flush  100       failed   4 ms   1.5 s  exit code 1\nwithout an answer

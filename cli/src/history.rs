@@ -35,7 +35,7 @@ fn person(history: &Value) -> String {
             outcome => outcome,
         };
         [
-            cell(known, "opened"),
+            text::moment(known, "opened"),
             incident::title(known),
             outcome,
             done(known),
@@ -62,9 +62,9 @@ mod tests {
     #[test]
     fn one_line_for_each_incident() {
         expect![[r#"
-            OPENED                WHAT                            OUTCOME  STEPS  MARGIN      INCIDENT
-            2026-03-14T09:26:54Z  cloud.spot.interrupt terminate  done     1/2    1 min 58 s  i-1/b/spot/terminate
-            2026-03-14T09:00:00Z  custom.deploy (drill)           open     0/0    -           i-1/b/e-1
+            OPENED                    WHAT                            OUTCOME  STEPS  MARGIN      INCIDENT
+            2026-03-14T09:26:54.000Z  cloud.spot.interrupt terminate  done     1/2    1 min 58 s  i-1/b/spot/terminate
+            2026-03-14T09:00:00.000Z  custom.deploy (drill)           open     0/0    -           i-1/b/e-1
         "#]]
         .assert_eq(&person(&json!([
             { "opened": "2026-03-14T09:26:54Z", "event_type": "cloud.spot.interrupt",

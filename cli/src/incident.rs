@@ -9,7 +9,7 @@ pub(crate) fn person(known: &Value) -> String {
     let mut out = format!("{}, {}\n", title(known), standing(known));
     let mut rows = vec![
         ["incident".to_owned(), cell(known, "incident")],
-        ["opened".to_owned(), cell(known, "opened")],
+        ["opened".to_owned(), text::moment(known, "opened")],
     ];
     let text = cell(known, "text");
     if text != "-" {

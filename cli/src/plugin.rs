@@ -157,8 +157,8 @@ fn described(data: &Value) -> String {
     let running = list(data, "running");
     let said = running.iter().find_map(|entry| entry.get("info").and_then(Value::as_object));
     for (key, value) in said.into_iter().flatten().filter(|(key, _)| *key != "name") {
-        if *key != "config_schema" {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        if *key != "config_schema" && !["", "[]"].contains(&value.as_str()) {
             rows.push([text::shown(key), text::shown(&value)]);
         }
     }

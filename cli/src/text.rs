@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// The widest cell of a table, in characters.
-const CELL: usize = 72;
+const CELL: usize = 160;
 
 /// A text that came from outside, on one line and without characters that steer a terminal or
 /// turn the reading direction.
@@ -123,6 +124,13 @@ pub(crate) fn seconds(value: &Value, name: &str) -> String {
     let seconds = value.get(name).and_then(Value::as_f64);
     let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     duration.map_or_else(|| "-".to_owned(), took)
+}
+
+/// A member with a moment, to the millisecond.
+pub(crate) fn moment(value: &Value, name: &str) -> String {
+    let moment = value.get(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
+    let shown = moment.map(|moment: Timestamp| moment.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"));
+    shown.map_or_else(|| cell(value, name), |shown| shown.to_string())
 }
 
 /// Like [`took`], of a member with a number of milliseconds.

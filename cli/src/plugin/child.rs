@@ -3,8 +3,9 @@
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,10 @@ use snooze_plugin::wire::{LineBuffer, Reply, read_reply};
 
 use crate::text;
 
-/// How much of the plugin's log is kept.
+/// How much of the plugin's log is kept, in bytes.
 const LOG: usize = 4 * 1024;
+/// How many lines may wait to be read; then the plugin waits.
+const LINES: usize = 64;
 /// How often an ending process is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -22,9 +25,10 @@ const LOOK: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Plugin {
     child: Child,
-    stdin: Option<ChildStdin>,
+    /// To the thread that writes, since a plugin may not read.
+    stdin: Option<Sender<String>>,
     lines: Receiver<Result<Vec<u8>, String>>,
-    log: Receiver<String>,
+    log: Arc<Mutex<Vec<u8>>>,
     /// Lines on stdout that were no reply to what was asked.
     pub(super) strays: usize,
 }
@@ -41,7 +45,7 @@ impl Plugin {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
-        let (said, lines) = mpsc::channel();
+        let (said, lines) = mpsc::sync_channel(LINES);
         if let Some(mut stdout) = child.stdout.take() {
             thread::spawn(move || {
                 let mut buffer = LineBuffer::default();
@@ -51,7 +55,9 @@ impl Plugin {
                     match buffer.push(read) {
                         Ok(lines) => {
                             buffer.next_request();
-                            lines.into_iter().for_each(|line| drop(said.send(Ok(line))));
+                            if lines.into_iter().any(|line| said.send(Ok(line)).is_err()) {
+                                return;
+                            }
                         }
                         Err(fault) => {
                             let _ = said.send(Err(fault.to_string()));
@@ -61,29 +67,34 @@ impl Plugin {
                 }
             });
         }
-        let (wrote, log) = mpsc::channel();
+        let log = Arc::new(Mutex::new(Vec::new()));
         if let Some(mut stderr) = child.stderr.take() {
+            let log = Arc::clone(&log);
             thread::spawn(move || {
-                let mut chunk = [0; 4 * 1024];
+                let mut chunk = [0; LOG];
                 while let Ok(length @ 1..) = stderr.read(&mut chunk) {
-                    let read = chunk.get(..length).unwrap_or_default();
-                    let _ = wrote.send(String::from_utf8_lossy(read).into_owned());
+                    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+                    log.extend(chunk.get(..length).unwrap_or_default());
+                    let excess = log.len().saturating_sub(LOG);
+                    log.drain(..excess);
                 }
             });
         }
-        let stdin = child.stdin.take();
-        Ok(Self { child, stdin, lines, log, strays: 0 })
+        let (request, requests) = mpsc::channel::<String>();
+        if let Some(mut stdin) = child.stdin.take() {
+            thread::spawn(move || {
+                // Whoever waits for the answer sees when none comes.
+                requests.into_iter().all(|line| stdin.write_all(line.as_bytes()).is_ok())
+            });
+        }
+        Ok(Self { child, stdin: Some(request), lines, log, strays: 0 })
     }
 
     /// Writes a line and waits for the reply with its id.
     pub(super) fn ask(&mut self, line: &str, id: u64, limit: Duration) -> Result<Reply, String> {
         let until = Instant::now() + limit;
-        let stdin = self.stdin.as_mut().ok_or("its stdin is closed")?;
-        // A line is shorter than what a pipe holds, so that writing cannot hang.
-        stdin
-            .write_all(line.as_bytes())
-            .and_then(|()| stdin.flush())
-            .map_err(|fault| format!("it does not read its stdin: {fault}"))?;
+        let stdin = self.stdin.as_ref().ok_or("its stdin is closed")?;
+        stdin.send(line.to_owned()).map_err(|_gone| "it does not read its stdin")?;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let line = match self.lines.recv_timeout(left) {
@@ -129,9 +140,8 @@ impl Plugin {
 
     /// The end of what it wrote to stderr.
     pub(super) fn log(&self) -> String {
-        let log: String = self.log.try_iter().collect();
-        let skip = log.chars().count().saturating_sub(LOG);
-        log.chars().skip(skip).collect()
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&log).into_owned()
     }
 }
 

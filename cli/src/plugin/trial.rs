@@ -119,8 +119,9 @@ impl Trial {
         let mut talk = Talk { plugin, next: 1, points: Vec::new(), jsonrpc: false };
         if talk.info(start) {
             self.talk(&mut talk);
+            talk.end();
         }
-        talk.end();
+        talk.look_back();
         Ok(talk.points)
     }
 
@@ -269,10 +270,8 @@ impl Talk {
     /// Asks it to end, and looks how it does.
     fn end(&mut self) {
         let start = Instant::now();
-        if self.points.last().is_some_and(|point| point.verdict != Verdict::Broken) {
-            // A plugin may end at once instead of answering.
-            let _ = self.call(Method::Shutdown, json!({}), CALL);
-        }
+        // A plugin may end at once instead of answering.
+        let _ = self.call(Method::Shutdown, json!({}), CALL);
         self.plugin.close();
         let seen = match self.plugin.ended(CALL) {
             Some(status) if status.success() => Ok(String::new()),
@@ -280,6 +279,10 @@ impl Talk {
             None => Err(format!("still runs {} after its stdin was closed", text::took(CALL))),
         };
         self.note("Shutdown", start, seen);
+    }
+
+    /// What is to be said of the whole.
+    fn look_back(&mut self) {
         if self.plugin.strays > 0 {
             let text = format!(
                 "{} on stdout that answer nothing",
