@@ -32,6 +32,8 @@ pub(crate) fn snooze<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(args: I) -> Run
     let output = Command::new(env!("CARGO_BIN_EXE_snooze"))
         .args(args)
         .env_remove("SNOOZE_SOCKET")
+        .env_remove("COLUMNS")
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -232,6 +232,15 @@ fn plugin_test_of_what_is_no_plugin_ends_soon() {
 }
 
 #[test]
+fn plugin_test_of_a_plugin_that_floods_ends_soon() {
+    let place = Place::new();
+    let plugin = place.program("flood", "#!/bin/sh\nyes flood >&2 &\nyes flood\n");
+    let run = snooze(["plugin", "test", &plugin]);
+    assert_eq!(run.code, 1);
+    assert!(run.out.contains("broken reply: not JSON: `flood`"), "{}", run.out);
+}
+
+#[test]
 fn wrong_usage_ends_with_2_and_help_with_0() {
     assert_eq!(snooze(["pattern", "test"]).code, 2);
     assert_eq!(snooze(["no-such-verb"]).code, 2);
