@@ -377,7 +377,8 @@ impl Watch {
         stale: bool,
         now: Now,
     ) {
-        let key = self.unused(key);
+        let signal = key;
+        let key = self.unused(signal.clone());
         let steps = match stale {
             true => Vec::new(),
             false => self.steps_of(event, steps),
@@ -385,12 +386,18 @@ impl Watch {
         if event.cause.is_some() && !event.drill {
             self.end_drills(now);
         }
+        let due_ms = left.map(|left| milliseconds(now.boot.saturating_add(left)));
         let record = Record::Opened {
             event: wire::cloudevents::write(event, Some(&key)),
-            due_ms: left.map(|left| milliseconds(now.boot.saturating_add(left))),
+            due_ms,
             steps: steps.iter().map(StepRecord::of).collect(),
         };
         self.write(&key, record, now);
+        if key != signal {
+            // The next signal has no number: it has to find this incident.
+            let joined = Record::Joined { key: signal.to_string(), due_ms, steps: Vec::new() };
+            self.write(&key, joined, now);
+        }
         if stale {
             let text = "the event came too late to act on".to_owned();
             self.write(&key, Record::Closed { outcome: Outcome::Expired, text }, now);

@@ -134,11 +134,8 @@ fn written(entry: &Entry) -> String {
         }
         Record::Joined { key: joined, due_ms, steps } => {
             let joined = joined.splitn(3, '/').last().unwrap();
-            format!(
-                "{key} joined by {joined}, due {}s, {} steps",
-                due_ms.unwrap() / 1000,
-                steps.len()
-            )
+            let due = due_ms.map_or("no deadline".to_owned(), |due| format!("due {}s", due / 1000));
+            format!("{key} joined by {joined}, {due}, {} steps", steps.len())
         }
         Record::Seen => format!("{key} still seen"),
         Record::Started { step, attempt, budget_ms } => {
@@ -538,6 +535,36 @@ fn a_second_loss_hours_later_is_another_incident() {
     scene.heard(loss(Cause::Spot, "terminate", 7200, Some(7320)));
     assert_eq!(scene.watch.incidents().count(), 2);
     assert_eq!(scene.starts().get("orders/flush"), Some(&2));
+}
+
+#[test]
+fn a_second_loss_that_stays_in_sight_is_one_incident_too() {
+    for policies in [&[ORDERS][..], &[]] {
+        let mut scene = Scene::new(policies);
+        for second in (0..200).chain(7200..8000) {
+            let noticed = i64::try_from(second / 7200 * 7200).unwrap();
+            scene.at(second).heard(loss(Cause::Spot, "terminate", noticed, Some(noticed + 120)));
+            for step in ["orders/flush", "orders/copy", "orders/tell"] {
+                if scene.runs.contains_key(step) {
+                    scene.end(step, Ending::Done);
+                }
+            }
+        }
+        assert_eq!(scene.watch.incidents().count(), 2);
+        assert!(scene.starts().values().all(|starts| *starts == 2), "{:?}", scene.starts());
+    }
+}
+
+// A state of Auto Scaling stands for as long as the instance does.
+#[test]
+fn what_stood_while_the_daemon_was_down_for_long_is_one_incident_again() {
+    let mut scene = Scene::new(&[]);
+    let state = || Event { cause: None, action: None, deadline: None, ..spot(0) };
+    scene.heard(state()).at(3600).restart(BOOT);
+    for second in 3600..3700 {
+        scene.at(second).heard(state());
+    }
+    assert_eq!(scene.watch.incidents().count(), 2);
 }
 
 // D-1
