@@ -192,6 +192,14 @@ impl Incident {
             && (self.closed.is_none() || now.saturating_sub(self.seen) < SAME_LOSS)
     }
 
+    /// Whether a signal of it may still come and tell nothing new: what the metadata service
+    /// shows stands there for long, while an event by hand comes once.
+    #[must_use]
+    pub fn may_stand(&self, now: Duration) -> bool {
+        let by_hand = self.key.as_str().ends_with(&format!("/event/{}", self.event.id));
+        !by_hand && now.saturating_sub(self.seen) < SAME_LOSS
+    }
+
     /// What is left before the deadline.
     #[must_use]
     pub fn left(&self, now: Duration) -> Duration {

@@ -211,7 +211,7 @@ impl Watch {
             let rebooted = boots.get(key.as_str()).is_some_and(|boot| *boot != self.boot.as_str());
             self.take_up(&key, rebooted, now);
         }
-        self.prune();
+        self.prune(now);
         std::mem::take(&mut self.effects)
     }
 
@@ -233,6 +233,7 @@ impl Watch {
             self.advance(&key, now);
         }
         self.outlive(now);
+        self.prune(now);
         if self.stopping.is_some_and(|shutdown| self.may_exit(shutdown)) {
             self.effects.push(Effect::Exit);
         }
@@ -269,10 +270,18 @@ impl Watch {
         self.ignored
     }
 
-    /// The smallest journal that tells all that is known.
+    /// The smallest journal that tells all that is known: of what stands, only the last look.
     #[must_use]
     pub fn compact(&self, entries: Vec<Entry>) -> Vec<Entry> {
-        entries.into_iter().filter(|entry| self.incidents.contains_key(&entry.key())).collect()
+        let looks = entries.iter().enumerate().filter(|(_, entry)| entry.record == Record::Seen);
+        let last: BTreeMap<String, usize> =
+            looks.map(|(index, entry)| (entry.incident.clone(), index)).collect();
+        let is_needed = |index: usize, entry: &Entry| {
+            self.incidents.contains_key(&entry.key())
+                && (entry.record != Record::Seen || last.get(&entry.incident) == Some(&index))
+        };
+        let numbered = entries.into_iter().enumerate();
+        numbered.filter(|(index, entry)| is_needed(*index, entry)).map(|(_, entry)| entry).collect()
     }
 
     fn heard(&mut self, event: Event, channel: Channel, now: Now) {
@@ -678,7 +687,6 @@ impl Watch {
         };
         self.write(&undo, record, now);
         self.advance(&undo, now);
-        self.prune();
     }
 
     fn stop(&mut self, shutdown: bool, now: Now) {
@@ -707,16 +715,21 @@ impl Watch {
         open.find(|known| known.closed.is_none() && known.is_loss()).map(|known| known.key.clone())
     }
 
-    /// Forgets the oldest closed incidents, so that what is kept has a bound.
-    fn prune(&mut self) {
-        let mut closed: Vec<(Timestamp, IncidentKey)> = self
-            .incidents
-            .values()
-            .filter_map(|known| known.closed.as_ref().map(|end| (end.at, known.key.clone())))
+    /// Forgets the closed incidents that were seen first, so that what is kept has a bound. What
+    /// may still be signalled is kept, else the next signal of it would be a new loss.
+    fn prune(&mut self, now: Now) {
+        if self.incidents.len() <= KEPT {
+            return;
+        }
+        let closed = self.incidents.values().filter(|known| known.closed.is_some());
+        let excess = closed.clone().count().saturating_sub(KEPT);
+        let mut done: Vec<(bool, Duration, IncidentKey)> = closed
+            .map(|known| (self.is_of_this_boot(known), known))
+            .filter(|(current, known)| !(*current && known.may_stand(now.boot)))
+            .map(|(current, known)| (current, known.seen, known.key.clone()))
             .collect();
-        closed.sort();
-        let excess = closed.len().saturating_sub(KEPT);
-        for (_, key) in closed.into_iter().take(excess) {
+        done.sort();
+        for (_, _, key) in done.into_iter().take(excess) {
             self.incidents.remove(&key);
         }
     }

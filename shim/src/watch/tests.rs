@@ -714,14 +714,44 @@ fn a_notice_that_comes_again_after_a_restart_is_the_same_loss() {
 }
 
 #[test]
-fn what_is_remembered_has_a_bound() {
+fn what_is_remembered_has_a_bound_without_a_restart() {
     let mut scene = Scene::new(&[]);
-    for number in 0..1000 {
+    by_hand(&mut scene, 1000);
+    assert_eq!(scene.watch.incidents().count(), KEPT);
+    assert!(scene.watch.compact(scene.journal.clone()).len() <= 2 * KEPT);
+    assert!(scene.watch.incidents().any(|known| known.event.id.as_str() == "event-999"));
+}
+
+#[test]
+fn a_closed_loss_whose_notice_stands_is_not_forgotten() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).end("orders/flush", Ending::Done).end("orders/copy", Ending::Done);
+    scene.end("orders/tell", Ending::Done).at(1).on(Input::Policies(Vec::new()));
+    by_hand(&mut scene, 1000);
+    scene.on(Input::Policies(read(&[ORDERS]))).heard(spot(0)).restart(BOOT).heard(spot(0));
+    assert_eq!(scene.starts().get("orders/flush"), Some(&1));
+    assert!(scene.runs.is_empty());
+}
+
+#[test]
+fn a_notice_that_stands_for_a_month_leaves_one_look_in_the_journal() {
+    let mut scene = Scene::new(&[]);
+    for second in (0..2_592_000).step_by(299) {
+        scene.at(second).heard(spot(0));
+    }
+    let before = scene.watch.incidents().next().unwrap().clone();
+    scene.journal = scene.watch.compact(scene.journal.clone());
+    let looks = scene.journal.iter().filter(|entry| entry.record == Record::Seen);
+    assert_eq!(looks.count(), 1);
+    scene.restart(BOOT);
+    assert_eq!(*scene.watch.incidents().next().unwrap(), before);
+}
+
+fn by_hand(scene: &mut Scene, count: usize) {
+    for number in 0..count {
         let id = format!("event-{number}").parse().unwrap();
+        scene.now.boot += Duration::from_millis(1);
         let event = Event { id, cause: None, action: None, deadline: None, ..spot(0) };
         scene.commanded(event);
     }
-    scene.restart(BOOT);
-    assert!(scene.watch.incidents().count() <= KEPT);
-    assert!(scene.watch.compact(scene.journal.clone()).len() <= 2 * KEPT);
 }
