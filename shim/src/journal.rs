@@ -3,7 +3,8 @@
 //! One line a record: the CRC-32 of the JSON in eight hexadecimal digits, a space, the JSON.
 //! What is appended is on disk ([`Journal::append`] syncs once for all it is given) before the
 //! step that it tells of begins. A tail that was torn, by a crash or a full disk, ends the valid
-//! part and is cut off; nothing after it is believed.
+//! part and is cut off; nothing after it is believed. What could not be written waits, and is
+//! written before what comes later: a full disk leaves neither a gap nor a torn line behind.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,14 +14,21 @@ use std::path::{Path, PathBuf};
 use crate::record::Entry;
 
 /// A journal larger than this is read only up to here: the daemon writes a few hundred bytes a
-/// step and compacts at every start.
+/// step and compacts at every start, and whenever the journal has grown.
 const LARGEST: u64 = 64 << 20;
+
+/// How many bytes may wait for a disk that is full; what goes beyond is lost.
+const WAITING: usize = 1 << 20;
 
 /// An open journal.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
+    /// The length of the valid part, in bytes.
+    length: u64,
+    /// Lines that could not be written yet.
+    waiting: Vec<u8>,
 }
 
 /// What was found in a journal.
@@ -44,30 +52,56 @@ impl Journal {
         let mut bytes = Vec::new();
         Read::by_ref(&mut file).take(LARGEST).read_to_end(&mut bytes)?;
         let (entries, valid) = read(&bytes);
-        let length = file.metadata()?.len();
-        let valid = u64::try_from(valid).unwrap_or(u64::MAX);
-        if valid < length {
-            file.set_len(valid)?;
+        let found = file.metadata()?.len();
+        let length = u64::try_from(valid).unwrap_or(u64::MAX).min(found);
+        if length < found {
+            file.set_len(length)?;
             file.sync_all()?;
         }
         file.seek(SeekFrom::End(0))?;
-        Ok((Self { path, file }, Recovered { entries, dropped_bytes: length - valid }))
+        let journal = Self { path, file, length, waiting: Vec::new() };
+        Ok((journal, Recovered { entries, dropped_bytes: found - length }))
     }
 
-    /// Appends entries and waits until they are on disk.
+    /// How long the journal is, in bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// All that it holds, read again.
     ///
     /// # Errors
-    /// When they cannot be written or synced; some may have been written then.
+    /// When the file cannot be read.
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        let mut bytes = Vec::new();
+        File::open(&self.path)?.take(LARGEST).read_to_end(&mut bytes)?;
+        Ok(read(&bytes).0)
+    }
+
+    /// Appends entries and waits until they are on disk, after those that an earlier call could
+    /// not write.
+    ///
+    /// # Errors
+    /// When they cannot be written or synced. They wait for the next call then, be it one without
+    /// entries, unless there are too many.
     pub fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
-        if entries.is_empty() {
+        for entry in entries {
+            if self.waiting.len() < WAITING {
+                write_line(&mut self.waiting, entry)?;
+            }
+        }
+        if self.waiting.is_empty() {
             return Ok(());
         }
-        let mut lines = Vec::new();
-        for entry in entries {
-            write_line(&mut lines, entry)?;
+        if self.file.metadata()?.len() != self.length {
+            self.file.set_len(self.length)?;
         }
-        self.file.write_all(&lines)?;
-        self.file.sync_data()
+        self.file.write_all(&self.waiting)?;
+        self.file.sync_data()?;
+        self.length += u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
+        self.waiting.clear();
+        Ok(())
     }
 
     /// Replaces all that the journal holds, at once or not at all.
@@ -89,6 +123,7 @@ impl Journal {
             File::open(directory)?.sync_all()?;
         }
         self.file = file;
+        self.length = u64::try_from(lines.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 }
@@ -205,6 +240,26 @@ mod tests {
             journal.append(&plan[2..]).unwrap();
             assert_eq!(Journal::open(directory.path()).unwrap().1.entries, plan);
         }
+    }
+
+    #[test]
+    fn what_a_full_disk_refused_is_written_later_and_nothing_after_it_is_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let plan = plan();
+        let (mut journal, _) = Journal::open(directory.path()).unwrap();
+        journal.append(&plan[..1]).unwrap();
+        let path = journal.path.clone();
+        let good = std::mem::replace(&mut journal.file, File::open(&path).unwrap());
+        assert!(journal.append(&plan[1..2]).is_err(), "the file is open for reading only");
+        // A part of the line came to the disk before it was full.
+        journal.file = good;
+        (&journal.file).write_all(b"01234567 {").unwrap();
+        journal.append(&plan[2..3]).unwrap();
+        journal.append(&plan[3..]).unwrap();
+        let (journal, found) = Journal::open(directory.path()).unwrap();
+        assert_eq!(found, Recovered { entries: plan.clone(), dropped_bytes: 0 });
+        assert_eq!(journal.entries().unwrap(), plan);
+        assert_eq!(usize::try_from(journal.length()).unwrap(), written(&plan).len());
     }
 
     proptest! {

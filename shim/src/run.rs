@@ -241,9 +241,7 @@ impl Daemon {
         {
             error!(%error, "journal cannot be written; going on without");
         }
-        if !entries.is_empty() {
-            self.durable = written.is_ok();
-        }
+        self.durable = written.is_ok();
     }
 
     fn act(&mut self, effect: Effect) {
