@@ -37,6 +37,9 @@ const TURN: Duration = Duration::from_secs(1);
 /// How long plugins have to end when the daemon does.
 const PLUGIN_GRACE: Duration = Duration::from_secs(2);
 
+/// A journal smaller than this is not worth compacting.
+const SMALL_JOURNAL: u64 = 1 << 20;
+
 /// The daemon could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -107,6 +110,8 @@ pub(crate) struct Daemon {
     pub(crate) durable: bool,
     pub(crate) started: Now,
     journal: Option<Journal>,
+    /// The length of the journal at which it is compacted.
+    compact_at: u64,
     exit: bool,
 }
 
@@ -158,6 +163,7 @@ impl Daemon {
             health: Vec::new(),
             started: now,
             journal,
+            compact_at: SMALL_JOURNAL,
             exit: false,
         };
         daemon.compact(entries);
@@ -173,6 +179,23 @@ impl Daemon {
             && let Err(error) = journal.replace(&kept)
         {
             warn!(%error, "journal not compacted");
+        }
+        self.compact_at = journal.length().saturating_mul(2).max(SMALL_JOURNAL);
+    }
+
+    /// Compacts a journal that has grown, when nothing is urgent.
+    fn compact_when_large(&mut self) {
+        let Some(journal) = &self.journal else { return };
+        let is_busy = self.watch.incidents().any(|incident| incident.closed.is_none());
+        if is_busy || journal.length() < self.compact_at {
+            return;
+        }
+        match journal.entries() {
+            Ok(entries) => self.compact(entries),
+            Err(error) => {
+                warn!(%error, "journal not compacted");
+                self.compact_at = self.compact_at.saturating_mul(2);
+            }
         }
     }
 
@@ -208,6 +231,7 @@ impl Daemon {
                 Some(question) = questions.recv() => self.answer(question),
                 () = tokio::time::sleep(wait) => {
                     self.turn(Input::Tick);
+                    self.compact_when_large();
                     plugins::reap_strays().await;
                 }
             }
@@ -458,3 +482,6 @@ fn log(entry: &Entry) {
         Record::Survived => info!(incident, "instance outlived the loss"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! The daemon's parts together, without its loop.
+
+use serde_json::json;
+use snooze_event::wire;
+
+use super::*;
+
+fn daemon(directory: &Path) -> Daemon {
+    let text = json!({ "state_directory": directory, "run_directory": directory,
+        "policies_directory": directory.join("none") });
+    let settings = settings::check(&text.to_string()).unwrap();
+    let host = Host::new(settings.host(&Environment::default()), mpsc::channel(QUEUE).0);
+    Daemon::restore(settings, Environment::default(), host).unwrap()
+}
+
+fn custom(daemon: &mut Daemon, number: usize) {
+    let now = Now::read();
+    let id = format!("event-{number}").parse().unwrap();
+    let value = json!({ "type": "custom", "data": { "text": "x".repeat(50_000) } });
+    let event = Box::new(wire::plugin::read_custom(&value, now.wall, id).unwrap());
+    daemon.turn(Input::Heard { event, channel: Channel::Command });
+    daemon.compact_when_large();
+}
+
+#[tokio::test]
+async fn a_journal_does_not_grow_without_end_while_the_daemon_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut daemon = daemon(directory.path());
+    let mut longest = 0;
+    for number in 0..500 {
+        custom(&mut daemon, number);
+        longest = longest.max(fs::metadata(directory.path().join("journal")).unwrap().len());
+    }
+    // A hundred incidents are kept.
+    assert!(longest < 3 * 100 * 50_000, "{longest}");
+    let known = daemon.watch.incidents().cloned().collect::<Vec<_>>();
+    drop(daemon);
+    let again = self::daemon(directory.path());
+    assert_eq!(again.watch.incidents().cloned().collect::<Vec<_>>(), known);
+}
