@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use snooze_event::{Event, IncidentKey, LossAction};
+use snooze_event::{Cause, Event, IncidentKey, LossAction};
 use snooze_policy::{Step, StepId};
 
 use crate::record::{Ending, Entry, Outcome, Record, StepOutcome};
@@ -179,17 +179,31 @@ impl Incident {
         self.steps.iter_mut().find(|state| state.step.id.as_str() == id)
     }
 
-    /// It takes the instance away, and is no exercise.
+    /// It takes the instance away, and is no exercise. What undoes a loss is none, though its
+    /// event, read back, has the cause of its type again.
     #[must_use]
     pub fn is_loss(&self) -> bool {
-        self.event.cause.is_some() && !self.event.drill
+        self.event.cause.is_some() && !self.event.drill && !self.key.as_str().ends_with("/undo")
     }
 
     /// Whether a signal with `key`, seen now, tells of this incident and not of a later one.
     #[must_use]
     pub fn covers(&self, key: &IncidentKey, now: Duration) -> bool {
+        let is_over = self.cancelled || now.saturating_sub(self.seen) >= SAME_LOSS;
+        self.is_told_by(key) && (self.closed.is_none() || !is_over)
+    }
+
+    /// Whether a signal with `key` tells of this incident or of another one of the same kind.
+    #[must_use]
+    pub fn is_told_by(&self, key: &IncidentKey) -> bool {
         self.keys.iter().any(|own| of_boot(own) == of_boot(key))
-            && (self.closed.is_none() || now.saturating_sub(self.seen) < SAME_LOSS)
+    }
+
+    /// Whether all signals of it had this cause.
+    #[must_use]
+    pub fn is_only(&self, cause: Cause) -> bool {
+        let is_of = |key: &IncidentKey| key.as_str().split('/').nth(2) == Some(cause.as_str());
+        self.keys.iter().all(is_of)
     }
 
     /// Whether a signal of it may still come and tell nothing new: what the metadata service

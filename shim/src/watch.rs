@@ -143,6 +143,7 @@ pub struct Watch {
     runs: BTreeMap<u64, (IncidentKey, StepId)>,
     next_run: u64,
     ignored: u64,
+    last_ignored: Option<(EventId, &'static str)>,
     stopping: Option<bool>,
     effects: Vec<Effect>,
 }
@@ -182,6 +183,7 @@ impl Watch {
             runs: BTreeMap::new(),
             next_run: 1,
             ignored: 0,
+            last_ignored: None,
             stopping: None,
             effects: Vec::new(),
         }
@@ -289,14 +291,11 @@ impl Watch {
             return self.ignore(event.id, why);
         }
         let key = self.key_of(&event, channel);
+        if event.cancelled {
+            return self.called_off(event, &key, now);
+        }
         let covering = self.incidents.values().find(|known| known.covers(&key, now.boot));
         let known = covering.map(|incident| incident.key.clone());
-        if event.cancelled {
-            return match known {
-                Some(known) => self.cancel(&known, now),
-                None => self.ignore(event.id, "called off before it began"),
-            };
-        }
         if event.cause == Some(Cause::Maintenance) && self.is_far(&event, now) {
             return;
         }
@@ -310,6 +309,18 @@ impl Watch {
         match self.open_loss().filter(|_| event.cause.is_some() && !event.drill) {
             Some(open) if !stale => self.join(&open, &key, &event, left, now),
             _ => self.open(key, &event, left, stale, now),
+        }
+    }
+
+    /// A loss that has another cause, too, goes on.
+    fn called_off(&mut self, event: Event, key: &IncidentKey, now: Now) {
+        let told = self.incidents.values().filter(|known| known.is_told_by(key));
+        let Some(known) = told.max_by_key(|known| (known.closed.is_none(), known.seen)) else {
+            return self.ignore(event.id, "called off before it began");
+        };
+        match event.cause.is_some_and(|cause| known.is_only(cause)) {
+            true => self.cancel(&known.key.clone(), now),
+            false => self.ignore(event.id, "called off, but the loss has another cause, too"),
         }
     }
 
@@ -328,8 +339,13 @@ impl Watch {
     }
 
     fn ignore(&mut self, event: EventId, why: &'static str) {
-        self.ignored = self.ignored.saturating_add(1);
-        self.effects.push(Effect::Ignored { event, why });
+        let ignored = Some((event.clone(), why));
+        // What stands in the metadata service is told at every poll.
+        if self.last_ignored != ignored {
+            self.last_ignored = ignored;
+            self.ignored = self.ignored.saturating_add(1);
+            self.effects.push(Effect::Ignored { event, why });
+        }
     }
 
     /// A drill, and an event that takes nothing away, is its own incident; what the metadata
@@ -489,7 +505,7 @@ impl Watch {
 
     fn cancel(&mut self, key: &IncidentKey, now: Now) {
         let Some(incident) = self.incidents.get(key) else { return };
-        if incident.closed.is_some() || incident.cancelled {
+        if incident.cancelled || incident.survived || !self.is_of_this_boot(incident) {
             return;
         }
         let pending = incident.pending();
@@ -501,18 +517,15 @@ impl Watch {
     }
 
     /// A Spot notice that disappears may come again, and stops nothing; maintenance or an Auto
-    /// Scaling termination that disappears was called off.
+    /// Scaling termination that disappears was called off, also after its handlers have run.
     fn gone(&mut self, cause: Cause, now: Now) {
         if matches!(cause, Cause::Spot | Cause::StateChange) {
             return;
         }
-        for key in self.open_keys() {
-            let only = |incident: &Incident| {
-                incident.event.cause == Some(cause) && incident.keys.len() == 1
-            };
-            if self.incidents.get(&key).is_some_and(only) {
-                self.cancel(&key, now);
-            }
+        let only = self.incidents.values().filter(|known| known.is_loss() && known.is_only(cause));
+        let keys: Vec<IncidentKey> = only.map(|known| known.key.clone()).collect();
+        for key in keys {
+            self.cancel(&key, now);
         }
     }
 

@@ -376,6 +376,66 @@ fn c5_maintenance_that_is_called_off_drops_what_has_not_begun() {
 }
 
 #[test]
+fn c5_maintenance_that_is_called_off_leaves_a_spot_notice_alone() {
+    let mut scene = Scene::new(&[ORDERS]);
+    let window = || loss(Cause::Maintenance, "stop", 0, Some(600));
+    scene.heard(window()).at(5).heard(spot(5)).at(6);
+    scene.heard(Event { cancelled: true, ..window() }).on(Input::Gone(Cause::Maintenance));
+    scene.at(7).end("orders/flush", Ending::Done);
+    scene.check(expect![[r#"
+        0 maintenance/stop opened, due 600s, 3 steps
+        0 start orders/flush for 30s
+        5 maintenance/stop joined by spot/terminate, due 120s, 0 steps
+        5 shorten to 110s
+        6 ignored: called off, but the loss has another cause, too
+        7 orders/flush done
+        7 start orders/copy for 60s
+    "#]]);
+}
+
+#[test]
+fn c5_maintenance_that_is_called_off_after_its_handlers_ran_is_undone() {
+    let policy = r#"{ "name": "p", "match": { "type": ["cloud.instance.termination"] },
+        "handlers": [{ "plugin": "drain", "timeout_seconds": 10 }],
+        "undo": [{ "plugin": "join", "timeout_seconds": 10 }] }"#;
+    let window = || loss(Cause::Maintenance, "stop", 0, Some(600));
+    let off = Input::Heard {
+        event: Box::new(Event { cancelled: true, ..window() }),
+        channel: Channel::Metadata,
+    };
+    for input in [off, Input::Gone(Cause::Maintenance)] {
+        let mut scene = Scene::new(&[policy]);
+        scene.heard(window()).at(5).end("p/drain", Ending::Done).at(300).on(input);
+        assert_eq!(scene.runs.keys().collect::<Vec<_>>(), ["p/undo/join"]);
+        scene.restart(BOOT).at(301).on(Input::Gone(Cause::Maintenance));
+        assert_eq!(scene.starts().get("p/undo/join"), Some(&1), "{}", scene.transcript);
+    }
+}
+
+#[test]
+fn a6_maintenance_that_comes_back_after_it_was_called_off_is_another_loss() {
+    let mut scene = Scene::new(&[ORDERS]);
+    let window = || loss(Cause::Maintenance, "stop", 0, Some(600));
+    scene.heard(window()).at(1).on(Input::Gone(Cause::Maintenance));
+    scene.end("orders/flush", Ending::Done);
+    for second in 2..60 {
+        scene.at(second).heard(window());
+    }
+    scene.end("orders/flush", Ending::Done).end("orders/copy", Ending::Done);
+    assert_eq!(scene.watch.incidents().count(), 2);
+}
+
+#[test]
+fn what_stands_and_is_ignored_is_told_once() {
+    let mut scene = Scene::new(&[ORDERS]);
+    for second in 0..60 {
+        let window = loss(Cause::Maintenance, "stop", 0, Some(600));
+        scene.at(second).heard(Event { cancelled: true, ..window });
+    }
+    assert_eq!((scene.watch.ignored(), scene.transcript.lines().count()), (1, 1));
+}
+
+#[test]
 fn c6_events_of_other_instances_accounts_and_regions_are_ignored() {
     let mut scene = Scene::new(&[ORDERS]);
     let other = |text: &str| Some(text.to_owned());
@@ -525,6 +585,19 @@ fn a_past_notice_that_stays_is_handled_once_and_then_undone() {
         600 spot/terminate still seen
         900 spot/terminate still seen
     "#]]);
+}
+
+#[test]
+fn a_loss_that_comes_while_another_is_undone_is_its_own_incident() {
+    let policy = r#"{ "name": "p", "match": { "type": ["cloud.spot.interrupt"] },
+        "handlers": [{ "plugin": "stop-jobs", "timeout_seconds": 10 }],
+        "undo": [{ "plugin": "start-jobs", "timeout_seconds": 900 }] }"#;
+    let mut scene = Scene::new(&[policy]);
+    scene.heard(spot(0)).end("p/stop-jobs", Ending::Done).at(181).tick();
+    scene.at(700).heard(loss(Cause::Spot, "stop", 700, Some(820)));
+    let undo = |known: &&Incident| known.key.as_str().ends_with("/undo");
+    assert_eq!(scene.watch.incidents().count(), 3);
+    assert!(!scene.watch.incidents().find(undo).unwrap().is_loss());
 }
 
 #[test]
