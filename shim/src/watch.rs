@@ -207,11 +207,8 @@ impl Watch {
                 }
             }
         }
-        let boots: BTreeMap<&str, &str> =
-            entries.iter().map(|entry| (entry.incident.as_str(), entry.boot.as_str())).collect();
         for key in self.open_keys() {
-            let rebooted = boots.get(key.as_str()).is_some_and(|boot| *boot != self.boot.as_str());
-            self.take_up(&key, rebooted, now);
+            self.take_up(&key, now);
         }
         self.prune(now);
         std::mem::take(&mut self.effects)
@@ -511,9 +508,18 @@ impl Watch {
         let pending = incident.pending();
         self.write(key, Record::Cancelled, now);
         for step in pending {
-            let outcome = StepOutcome::plain(Ending::Cancelled, "called off before it began");
-            self.write(key, Record::Ended { step: step.id.to_string(), outcome }, now);
+            self.give_up(key, &step.id, Ending::Cancelled, "called off before it began", now);
         }
+    }
+
+    /// A pending step will not run. One that a killed daemon had begun may have done its work.
+    fn give_up(&mut self, key: &IncidentKey, id: &StepId, kind: Ending, why: &str, now: Now) {
+        let state = self.incidents.get(key).and_then(|incident| incident.step(id));
+        let outcome = match state.is_some_and(|state| state.attempts > 0) {
+            true => StepOutcome::plain(Ending::Unknown, format!("cut, and not run again: {why}")),
+            false => StepOutcome::plain(kind, why),
+        };
+        self.write(key, Record::Ended { step: id.to_string(), outcome }, now);
     }
 
     /// A Spot notice that disappears may come again, and stops nothing; maintenance or an Auto
@@ -536,8 +542,7 @@ impl Watch {
         let Some(incident) = self.incidents.get(&key) else { return };
         let Some(by) = incident.step(&step).filter(|_| done) else { return };
         for (later, why) in handled(&incident.pending(), &by.step) {
-            let outcome = StepOutcome::plain(Ending::Dropped, why.to_string());
-            self.write(&key, Record::Ended { step: later.to_string(), outcome }, now);
+            self.give_up(&key, &later, Ending::Dropped, &why.to_string(), now);
         }
     }
 
@@ -558,8 +563,7 @@ impl Watch {
             let left = incident.left(now.boot);
             let turn = next(&pending, left);
             for (step, why) in turn.drop {
-                let outcome = StepOutcome::plain(Ending::Dropped, why.to_string());
-                self.write(key, Record::Ended { step: step.to_string(), outcome }, now);
+                self.give_up(key, &step, Ending::Dropped, &why.to_string(), now);
             }
             for (step, budget) in turn.start {
                 self.start(key, &step, budget, left, now);
@@ -623,9 +627,10 @@ impl Watch {
     }
 
     /// Goes on with an incident that an earlier run of the daemon left open.
-    fn take_up(&mut self, key: &IncidentKey, rebooted: bool, now: Now) {
+    fn take_up(&mut self, key: &IncidentKey, now: Now) {
         let Some(incident) = self.incidents.get(key) else { return };
-        let left = incident.left(now.boot);
+        let rebooted = !self.is_of_this_boot(incident);
+        let (left, called_off) = (incident.left(now.boot), incident.cancelled);
         let unfinished: Vec<(StepId, bool, bool)> = incident
             .steps
             .iter()
@@ -633,7 +638,7 @@ impl Watch {
             .map(|state| {
                 let cut = state.progress == Progress::Running;
                 let fits = left.saturating_sub(state.step.reserve) >= state.step.minimum;
-                (state.step.id.clone(), cut, state.step.repeatable && fits)
+                (state.step.id.clone(), cut, state.step.repeatable && fits && !called_off)
             })
             .collect();
         for (step, cut, again) in unfinished {

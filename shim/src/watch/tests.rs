@@ -719,6 +719,45 @@ fn g1_what_was_cut_runs_again_only_when_it_is_repeatable() {
     "#]]);
 }
 
+// The highest handler comes with the second signal, while the two others run.
+#[test]
+fn g1_what_was_cut_and_no_longer_fits_is_unknown_and_not_dropped() {
+    let late = r#"{ "name": "late", "match": { "type": ["cloud.instance.termination"] },
+        "handlers": [{ "plugin": "top", "priority": 200, "timeout_seconds": 60 }] }"#;
+    let one = r#"{ "name": "p", "match": { "type": ["cloud.spot.interrupt"] }, "handlers": [
+        { "plugin": "copy", "priority": 50, "timeout_seconds": 60, "repeatable": true } ] }"#;
+    for called_off in [false, true] {
+        let mut scene = Scene::new(&[late, one]);
+        scene.heard(spot(0)).at(1).heard(loss(Cause::Lifecycle, "terminate", 1, None));
+        scene.at(60).restart(BOOT).tick();
+        if called_off {
+            let key = scene.watch.incidents().next().unwrap().key.clone();
+            scene.watch.cancel(&key, scene.now);
+            scene.tick();
+        }
+        scene.at(119).end("late/top", Ending::Done);
+        let incident = scene.watch.incidents().next().unwrap();
+        let copy = incident.step(&StepId::stored("p/copy")).unwrap();
+        assert_eq!(copy.outcome().unwrap().kind, Ending::Unknown, "{}", scene.transcript);
+    }
+}
+
+// A journal whose end was torn holds a part of what the daemon wrote when it closed the incident.
+#[test]
+fn g9_what_another_boot_left_is_not_resumed_when_its_end_was_torn() {
+    for kept in 0..4 {
+        let mut scene = Scene::new(&[ORDERS]);
+        let other = "99999999-2222-3333-4444-555555555555";
+        scene.heard(spot(0)).at(1);
+        let before = scene.journal.len();
+        scene.restart(other);
+        scene.journal.truncate(before + kept);
+        scene.restart(other).tick();
+        assert!(scene.runs.is_empty(), "{}", scene.transcript);
+        assert!(scene.watch.incidents().all(|known| known.closed.is_some()));
+    }
+}
+
 #[test]
 fn g7_a_restart_lets_running_handlers_end_and_leaves_the_rest_to_the_next() {
     let mut scene = Scene::new(&[ORDERS]);
