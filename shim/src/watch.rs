@@ -709,12 +709,21 @@ impl Watch {
 
     fn stop(&mut self, shutdown: bool, now: Now) {
         self.stopping = Some(shutdown || self.stopping == Some(true));
-        let recent = self.incidents.values().any(|incident| {
-            incident.is_loss() && !incident.survived && self.is_of_this_boot(incident)
-        });
-        if shutdown && !recent {
+        let announced = self.incidents.values().any(|known| self.may_still_come(known, now));
+        if shutdown && !announced {
             self.heard(shutdown_event(&self.instance, &self.limits, now), Channel::Own, now);
         }
+    }
+
+    /// Whether a shutdown now may be this loss, for which all was done that could be.
+    fn may_still_come(&self, known: &Incident, now: Now) -> bool {
+        let is_due = known.due.is_some_and(|due| now.boot <= due + SURVIVED_AFTER);
+        let outcome = known.closed.as_ref().map(|closed| closed.outcome);
+        known.is_loss()
+            && !known.survived
+            && self.is_of_this_boot(known)
+            && outcome != Some(Outcome::Expired)
+            && (outcome.is_none() || is_due || known.may_stand(now.boot))
     }
 
     /// Running steps end first. When the machine goes down the plan is carried out whole; when

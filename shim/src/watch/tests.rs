@@ -802,6 +802,28 @@ fn g7_a_restart_without_a_notice_runs_nothing() {
 }
 
 #[test]
+fn g7_a_loss_that_is_long_over_does_not_keep_a_shutdown_from_saving() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(loss(Cause::Maintenance, "reboot", 0, Some(300)));
+    for step in ["orders/flush", "orders/copy", "orders/tell"] {
+        scene.end(step, Ending::Done);
+    }
+    scene.at(864_000).on(Input::Stop { shutdown: true });
+    assert_eq!(scene.starts().get("orders/flush"), Some(&2));
+}
+
+#[test]
+fn g7_a_shutdown_that_a_handled_notice_announced_runs_nothing_again() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0));
+    for step in ["orders/flush", "orders/copy", "orders/tell"] {
+        scene.end(step, Ending::Done);
+    }
+    scene.at(118).on(Input::Stop { shutdown: true });
+    assert_eq!(scene.starts().get("orders/flush"), Some(&1));
+}
+
+#[test]
 fn g9_what_another_boot_left_open_is_closed_and_not_resumed() {
     let mut scene = Scene::new(&[ORDERS]);
     scene.heard(spot(0)).at(1).restart("99999999-2222-3333-4444-555555555555").tick();
