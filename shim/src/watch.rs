@@ -303,10 +303,27 @@ impl Watch {
         let stale = channel != Channel::Metadata
             && event.cause == Some(Cause::Spot)
             && age(&event, now) > STALE;
-        match self.open_loss().filter(|_| event.cause.is_some() && !event.drill) {
-            Some(open) if !stale => self.join(&open, &key, &event, left, now),
-            _ => self.open(key, &event, left, stale, now),
+        if stale {
+            return self.open_stale(&event, now);
         }
+        match self.open_loss().filter(|_| event.cause.is_some() && !event.drill) {
+            Some(open) => self.join(&open, &key, &event, left, now),
+            None => self.open(key, &event, left, now),
+        }
+    }
+
+    /// Records an event that came too late to act on. Its key is its own, so that it is never
+    /// taken for a loss that is still to come.
+    fn open_stale(&mut self, event: &Event, now: Now) {
+        let key = IncidentKey::of_event(&self.instance, &self.boot, &event.id);
+        if self.incidents.contains_key(&key) {
+            return;
+        }
+        let event = wire::cloudevents::write(event, Some(&key));
+        let due_ms = Some(now.clock_ms());
+        self.write(&key, Record::Opened { event, due_ms, steps: Vec::new() }, now);
+        let text = "the event came too late to act on".to_owned();
+        self.write(&key, Record::Closed { outcome: Outcome::Expired, text }, now);
     }
 
     /// A loss that has another cause, too, goes on.
@@ -391,20 +408,9 @@ impl Watch {
         })
     }
 
-    fn open(
-        &mut self,
-        key: IncidentKey,
-        event: &Event,
-        left: Option<Duration>,
-        stale: bool,
-        now: Now,
-    ) {
-        let signal = key;
+    fn open(&mut self, signal: IncidentKey, event: &Event, left: Option<Duration>, now: Now) {
         let key = self.unused(signal.clone());
-        let steps = match stale {
-            true => Vec::new(),
-            false => self.steps_of(event, steps),
-        };
+        let steps = self.steps_of(event, steps);
         if event.cause.is_some() && !event.drill {
             self.end_drills(now);
         }
@@ -419,10 +425,6 @@ impl Watch {
             // The next signal has no number: it has to find this incident.
             let joined = Record::Joined { key: signal.to_string(), due_ms, steps: Vec::new() };
             self.write(&key, joined, now);
-        }
-        if stale {
-            let text = "the event came too late to act on".to_owned();
-            self.write(&key, Record::Closed { outcome: Outcome::Expired, text }, now);
         }
     }
 
@@ -687,6 +689,11 @@ impl Watch {
 
     fn undo(&mut self, key: &IncidentKey, now: Now) {
         let Some(incident) = self.incidents.get(key) else { return };
+        let is_expired =
+            incident.closed.as_ref().is_some_and(|closed| closed.outcome == Outcome::Expired);
+        if is_expired && incident.steps.iter().all(|state| state.attempts == 0) {
+            return;
+        }
         let mut event = incident.event.clone();
         let undo = IncidentKey::stored(&format!("{key}/undo"));
         event.data.insert("phase".to_owned(), json!("undo"));

@@ -356,6 +356,22 @@ fn c4_a_stale_event_is_recorded_and_starts_nothing() {
 }
 
 #[test]
+fn c4_a_stale_event_hides_no_loss_and_undoes_nothing() {
+    let policy = r#"{ "name": "p", "match": { "type": ["cloud.spot.interrupt"] },
+        "handlers": [{ "plugin": "stop-jobs", "timeout_seconds": 10 }],
+        "undo": [{ "plugin": "start-jobs", "timeout_seconds": 10 }] }"#;
+    let mut scene = Scene::new(&[policy]);
+    scene.commanded(loss(Cause::Spot, "terminate", -180, Some(-60)));
+    scene.commanded(loss(Cause::Spot, "terminate", -180, Some(-60)));
+    scene.at(100).tick();
+    assert_eq!((scene.watch.incidents().count(), scene.starts().len()), (1, 0));
+    scene.at(101).heard(loss(Cause::Spot, "terminate", 100, Some(220)));
+    assert_eq!(scene.starts().keys().collect::<Vec<_>>(), ["p/stop-jobs"]);
+    scene.at(102).commanded(loss(Cause::Spot, "terminate", -180, Some(-60)));
+    assert_eq!(scene.watch.incidents().count(), 2);
+}
+
+#[test]
 fn c5_maintenance_that_is_called_off_drops_what_has_not_begun() {
     let mut scene = Scene::new(&[ORDERS]);
     let window = || loss(Cause::Maintenance, "stop", 0, Some(900));
