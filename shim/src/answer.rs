@@ -1,7 +1,7 @@
 //! Answers to the clients of the socket.
 
 use serde_json::{Map, Value, json};
-use snooze_event::wire;
+use snooze_event::{EventType, wire};
 
 use crate::clock::Now;
 use crate::plugins;
@@ -118,8 +118,8 @@ fn event(daemon: &mut Daemon, params: &Map<String, Value>) -> Reply {
         Ok(event) => event,
         Err(error) => return Reply::error(BAD_PARAMETERS, error.to_string()),
     };
-    // Only EC2 takes an instance away: by hand it is an exercise.
-    event.drill |= event.cause.is_some();
+    // Only EC2 takes an instance away, or says that it may: by hand it is an exercise.
+    event.drill |= event.cause.is_some() || event.kind == EventType::SpotRebalance;
     let id = event.id.clone();
     daemon.turn(Input::Heard { event: Box::new(event), channel: Channel::Command });
     let opened = daemon.watch.incidents().find(|incident| incident.event.id == id);

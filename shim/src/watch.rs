@@ -306,7 +306,11 @@ impl Watch {
         if stale {
             return self.open_stale(&event, now);
         }
-        match self.open_loss().filter(|_| event.cause.is_some() && !event.drill) {
+        let open_loss = self.open_loss();
+        if event.drill && open_loss.is_some() {
+            return self.ignore(event.id, "a drill while a loss goes on");
+        }
+        match open_loss.filter(|_| event.cause.is_some()) {
             Some(open) => self.join(&open, &key, &event, left, now),
             None => self.open(key, &event, left, now),
         }
@@ -370,6 +374,7 @@ impl Watch {
             (Some(cause), Some(action)) if !event.drill => {
                 IncidentKey::of_loss(&self.instance, &self.boot, *cause, action)
             }
+            _ if event.drill => of_event(&event.id),
             _ if channel == Channel::Metadata || event.kind == EventType::SpotRebalance => {
                 let state = event
                     .data

@@ -701,6 +701,37 @@ fn a_drill_gives_way_to_the_real_thing() {
 }
 
 #[test]
+fn a_drill_waits_for_no_loss_and_stands_in_the_way_of_none() {
+    let policy = r#"{ "name": "p", "match": { "type": [{ "prefix": "cloud." }] },
+        "handlers": [{ "plugin": "drain", "timeout_seconds": 10 }] }"#;
+    let mut scene = Scene::new(&[policy]);
+    let rebalance = |id: &str| Event {
+        kind: EventType::SpotRebalance,
+        id: id.parse().unwrap(),
+        cause: None,
+        action: None,
+        deadline: None,
+        ..spot(0)
+    };
+    scene.commanded(Event { drill: true, ..rebalance("drill") }).end("p/drain", Ending::Done);
+    scene.at(1).heard(rebalance("real")).end("p/drain", Ending::Done);
+    scene.at(2).heard(spot(2)).commanded(Event { drill: true, ..rebalance("late") });
+    scene.check(expect![[r#"
+        0 event/drill opened, no deadline, 1 steps
+        0 start p/drain for 10s
+        0 p/drain done
+        0 event/drill done: 1 done
+        1 event/cloud.spot.rebalance:seen opened, no deadline, 1 steps
+        1 start p/drain for 10s
+        1 p/drain done
+        1 event/cloud.spot.rebalance:seen done: 1 done
+        2 spot/terminate opened, due 120s, 1 steps
+        2 start p/drain for 10s
+        2 ignored: a drill while a loss goes on
+    "#]]);
+}
+
+#[test]
 fn a_policy_can_hold_back_in_drills() {
     let policy = ORDERS.replacen('{', r#"{ "drill": "rehearse","#, 1);
     let mut scene = Scene::new(&[&policy]);
