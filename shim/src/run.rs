@@ -18,6 +18,7 @@ use snooze_policy::Facts;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
 use crate::answer;
@@ -219,8 +220,10 @@ impl Daemon {
         mut reported: mpsc::Receiver<plugins::Report>,
         mut questions: mpsc::Receiver<Asked>,
     ) {
+        let mut turned = Instant::now();
         while !self.exit {
             let wait = self.watch.wake(Now::read()).map_or(TURN, |wake| wake.clamp(MOMENT, TURN));
+            let due = (Instant::now() + wait).min(turned + TURN);
             tokio::select! {
                 biased;
                 Some(report) = reported.recv() => self.reported(report),
@@ -228,12 +231,14 @@ impl Daemon {
                 _ = signals.term.recv() => self.stop().await,
                 _ = signals.int.recv() => self.stop().await,
                 _ = signals.hup.recv() => self.reload(),
-                Some(question) = questions.recv() => self.answer(question),
-                () = tokio::time::sleep(wait) => {
+                // Before the questions: however many there are, time goes on.
+                () = tokio::time::sleep_until(due) => {
                     self.turn(Input::Tick);
                     self.compact_when_large();
                     plugins::reap_strays().await;
+                    turned = Instant::now();
                 }
+                Some(question) = questions.recv() => self.answer(question),
             }
             notify(&[sd_notify::NotifyState::Watchdog]);
         }

@@ -239,11 +239,12 @@ impl Watch {
         std::mem::take(&mut self.effects)
     }
 
-    /// When the next `Tick` is due at the latest: the earliest deadline of an open incident.
+    /// When the next `Tick` is due at the latest: the earliest deadline of an open incident that
+    /// has not passed.
     #[must_use]
     pub fn wake(&self, now: Now) -> Option<Duration> {
         let open = self.incidents.values().filter(|incident| incident.closed.is_none());
-        open.filter_map(|incident| incident.due).map(|due| due.saturating_sub(now.boot)).min()
+        open.filter_map(|incident| incident.due?.checked_sub(now.boot)).min()
     }
 
     /// All incidents, open and closed.

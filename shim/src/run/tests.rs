@@ -14,12 +14,16 @@ fn daemon(directory: &Path) -> Daemon {
 }
 
 fn custom(daemon: &mut Daemon, number: usize) {
+    custom_only(daemon, number);
+    daemon.compact_when_large();
+}
+
+fn custom_only(daemon: &mut Daemon, number: usize) {
     let now = Now::read();
     let id = format!("event-{number}").parse().unwrap();
     let value = json!({ "type": "custom", "data": { "text": "x".repeat(50_000) } });
     let event = Box::new(wire::plugin::read_custom(&value, now.wall, id).unwrap());
     daemon.turn(Input::Heard { event, channel: Channel::Command });
-    daemon.compact_when_large();
 }
 
 #[tokio::test]
@@ -37,4 +41,35 @@ async fn a_journal_does_not_grow_without_end_while_the_daemon_runs() {
     drop(daemon);
     let again = self::daemon(directory.path());
     assert_eq!(again.watch.incidents().cloned().collect::<Vec<_>>(), known);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i13_questions_without_end_do_not_keep_time_from_going_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut daemon = daemon(directory.path());
+    // A journal that is to be compacted at the next turn.
+    for number in 0..150 {
+        custom_only(&mut daemon, number);
+    }
+    let (asked, questions) = mpsc::channel(1);
+    let (_heard, hearing) = mpsc::channel(1);
+    let (_reports, reported) = mpsc::channel(1);
+    let flood = async {
+        loop {
+            let request = serde_json::from_str(r#"{ "command": "STATUS" }"#).unwrap();
+            let (reply, answer) = tokio::sync::oneshot::channel();
+            asked.send(Asked { request, reply }).await.unwrap();
+            answer.await.unwrap();
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+    };
+    let journal = directory.path().join("journal");
+    let before = fs::metadata(&journal).unwrap().len();
+    let signals = Signals::listen().unwrap();
+    let enough = Duration::from_secs(5);
+    let all = async {
+        tokio::join!(daemon.listen(signals, hearing, reported, questions), flood);
+    };
+    assert!(tokio::time::timeout(enough, all).await.is_err());
+    assert!(fs::metadata(&journal).unwrap().len() < before);
 }

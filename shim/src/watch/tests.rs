@@ -895,6 +895,15 @@ fn a_notice_that_comes_again_after_a_restart_is_the_same_loss() {
 }
 
 #[test]
+fn a_deadline_that_has_passed_wakes_nobody() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).at(10);
+    assert_eq!(scene.watch.wake(scene.now), Some(Duration::from_secs(110)));
+    scene.at(121);
+    assert_eq!(scene.watch.wake(scene.now), None);
+}
+
+#[test]
 fn what_is_remembered_has_a_bound_without_a_restart() {
     let mut scene = Scene::new(&[]);
     by_hand(&mut scene, 1000);
