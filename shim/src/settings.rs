@@ -96,17 +96,21 @@ pub fn read(file: Option<&Path>) -> Result<Settings, Vec<Fault>> {
         Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
             return check("{}");
         }
-        Err(error) => return Err(vec![file_fault(path, error)]),
-        Ok(found) if found.mode() & 0o002 != 0 => {
-            let text = "everybody can write to it; take that away with `chmod o-w`";
-            return Err(vec![file_fault(path, text)]);
-        }
-        Ok(_) => {}
+        Ok(_) | Err(_) => {}
     }
-    let text = fs::read_to_string(path).map_err(|error| vec![file_fault(path, error)])?;
+    let text = trusted_text(path).map_err(|error| vec![file_fault(path, error)])?;
     let mut settings = check(&text)?;
     settings.file = Some(path.to_owned());
     Ok(settings)
+}
+
+/// The text of a file that not everybody can write to.
+fn trusted_text(path: &Path) -> std::io::Result<String> {
+    if fs::metadata(path)?.mode() & 0o002 != 0 {
+        let text = "everybody can write to it; take that away with `chmod o-w`";
+        return Err(std::io::Error::other(text));
+    }
+    fs::read_to_string(path)
 }
 
 fn file_fault(path: &Path, text: impl ToString) -> Fault {
@@ -395,15 +399,22 @@ impl Settings {
     fn documents(&self) -> (Vec<(String, String)>, Vec<String>) {
         let mut faults = Vec::new();
         let mut documents = Vec::new();
-        let Ok(directory) = fs::read_dir(&self.policies_directory) else {
-            return (documents, faults);
+        let directory = match fs::read_dir(&self.policies_directory) {
+            Ok(directory) => directory,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return (documents, faults);
+            }
+            Err(error) => {
+                faults.push(format!("{}: {error}", self.policies_directory.display()));
+                return (documents, faults);
+            }
         };
         let paths = directory.filter_map(|entry| Some(entry.ok()?.path()));
         let mut paths: Vec<PathBuf> =
             paths.filter(|path| path.extension().is_some_and(|kind| kind == "json")).collect();
         paths.sort();
         for path in paths {
-            match fs::read_to_string(&path) {
+            match trusted_text(&path) {
                 Ok(text) => documents.push((path.display().to_string(), text)),
                 Err(error) => faults.push(format!("{}: {error}", path.display())),
             }
@@ -640,6 +651,36 @@ mod tests {
         assert!(faults[0].to_string().contains("chmod o-w"), "{faults:?}");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(read(Some(&file)).is_ok());
+    }
+
+    #[test]
+    fn g10_a_policy_that_everybody_can_write_is_left_out_and_told() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let policy = |name| {
+            format!(
+                r#"{{ "name": "{name}", "match": {{ "type": ["custom"] }},
+                "handlers": [{{ "plugin": "a" }}] }}"#
+            )
+        };
+        let (open, own) = (directory.path().join("a.json"), directory.path().join("b.json"));
+        fs::write(&open, policy("open")).unwrap();
+        fs::write(&own, policy("own")).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
+        let text = json!({ "policies_directory": directory.path() }).to_string();
+        let (policies, faults) = check(&text).unwrap().policies();
+        assert_eq!(policies.len(), 1);
+        assert_eq!(policies[0].name.as_str(), "own");
+        assert!(faults.len() == 1 && faults[0].contains("chmod o-w"), "{faults:?}");
+    }
+
+    #[test]
+    fn g10_a_policies_directory_that_cannot_be_read_is_a_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        let text = json!({ "policies_directory": file }).to_string();
+        assert_eq!(check(&text).unwrap().policies().1.len(), 1);
     }
 
     #[test]
