@@ -196,7 +196,7 @@ fn read_request(line: &[u8], whole: bool, trusted: bool) -> Result<Request, Repl
         let text = format!("the request is longer than {REQUEST} bytes");
         return Err(Reply::error(BAD_REQUEST, text));
     }
-    let request: Request = serde_json::from_slice(line).map_err(|error| {
+    let request = parse_request(line).map_err(|error| {
         let text = format!("expected {{\"command\", \"params\"}} as JSON on one line: {error}");
         Reply::error(BAD_REQUEST, text)
     })?;
@@ -211,6 +211,13 @@ fn read_request(line: &[u8], whole: bool, trusted: bool) -> Result<Request, Repl
         return Err(Reply::error(NOT_ALLOWED, text));
     }
     Ok(Request { command, ..request })
+}
+
+/// With bounds: what it carries goes into the journal and to plugins.
+fn parse_request(line: &[u8]) -> Result<Request, String> {
+    let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
+    let value = snooze_policy::strict::parse(text).map_err(|fault| fault.to_string())?;
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 async fn ask(request: Request, asked: &mpsc::Sender<Asked>) -> Reply {
@@ -260,6 +267,20 @@ mod tests {
         {
             assert_eq!(refusal(bad, true), BAD_REQUEST);
         }
+    }
+
+    #[test]
+    fn c9_a_request_that_is_deep_or_says_a_thing_twice_is_refused() {
+        let deep = |depth| {
+            let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+            format!("{{\"command\":\"EVENT\",\"params\":{{\"data\":{open}{close}}}}}\n")
+        };
+        assert_eq!(refusal(deep(20).as_bytes(), true), 0);
+        for depth in [33, 100, 10_000] {
+            assert_eq!(refusal(deep(depth).as_bytes(), true), BAD_REQUEST);
+        }
+        let twice = b"{\"command\":\"STATUS\",\"command\":\"EVENT\"}\n";
+        assert_eq!(refusal(twice, true), BAD_REQUEST);
     }
 
     // E11
