@@ -64,7 +64,8 @@ pub enum RunError {
 /// When it cannot start. Once it is ready, nothing but a signal ends it.
 pub async fn run(settings: Settings, environment: Environment) -> Result<(), RunError> {
     let _lock = lock(&settings.state_directory)?;
-    make_directory(&settings.run_directory)?;
+    // Members of the socket's group have to come through to it; they need not list it.
+    make_directory(&settings.run_directory, 0o711)?;
     let (asked, questions) = mpsc::channel(QUEUE);
     let path = &settings.socket.path;
     let group = settings.socket.group;
@@ -417,17 +418,17 @@ fn boot_id() -> Result<BootId, RunError> {
     text.trim().parse().map_err(|source| place(io::Error::other(source)))
 }
 
-fn make_directory(path: &Path) -> Result<(), RunError> {
+fn make_directory(path: &Path, mode: u32) -> Result<(), RunError> {
     fs::DirBuilder::new()
         .recursive(true)
-        .mode(0o700)
+        .mode(mode)
         .create(path)
         .map_err(|source| RunError::Place(path.to_owned(), source))
 }
 
 /// Makes sure that no other daemon works with the same state.
 fn lock(directory: &Path) -> Result<File, RunError> {
-    make_directory(directory)?;
+    make_directory(directory, 0o700)?;
     let path = directory.join("lock");
     let place = |source| RunError::Place(path.clone(), source);
     let mut file = OpenOptions::new()
