@@ -4,8 +4,13 @@
 //! The programs are the real ones, built once by the same cargo and into the same target directory
 //! as the test that asks for them. Only loopback addresses are used.
 
-#![expect(clippy::expect_used, reason = "what a test stands on fails as a test does")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what a test stands on fails as a test does"
+)]
 
+pub mod dice;
 pub mod place;
 pub mod plugins;
 pub mod programs;

@@ -13,7 +13,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use serde_json::{Map, Value, json};
+use snooze_imds::SignalPath;
 use snooze_imds::fake::Server;
 use snoozed::socket::{self, Reply, Request};
 use tempfile::TempDir;
@@ -119,13 +121,13 @@ impl Setup {
         path
     }
 
-    /// The daemon as a command, with the settings as they are.
+    /// The daemon as a command, with the settings file as it is.
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         let path = place::variable("PATH").unwrap_or_default();
         let path = format!("{}:{path}", self.path("bin").display());
-        command.arg("--config").arg(self.write_settings());
+        command.arg("--config").arg(self.path("snoozed.json"));
         command.env_clear().env("PATH", path).envs(&self.environment);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
@@ -150,6 +152,7 @@ impl Setup {
         let service = Service::listen(&told);
         let mut log = fs::OpenOptions::new();
         let log = log.create(true).append(true).open(self.path("log")).expect("a log can be made");
+        self.write_settings();
         let mut command = self.command();
         command.env("NOTIFY_SOCKET", &told).stderr(log);
         let child = command.spawn().expect("the daemon can be started");
@@ -163,6 +166,25 @@ impl Setup {
     #[must_use]
     pub fn log(&self) -> String {
         read(&self.path("log"))
+    }
+
+    /// Waits until daemons of this setup have logged this.
+    ///
+    /// # Panics
+    /// When they do not.
+    pub fn wait_for_log(&self, text: &str) {
+        wait::until(&format!("the log to say {text}"), || self.log().contains(text).then_some(()));
+    }
+
+    /// Waits until the Spot notice was asked for so many times, and once more for the answer to be
+    /// taken in.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn wait_for_polls(&self, times: u64) {
+        let asked = || self.fake.asked(SignalPath::SpotInstanceAction.as_str());
+        let enough = asked() + times + 1;
+        wait::until("polls", || (asked() >= enough).then_some(()));
     }
 
     /// The lines of a file that plugins append to, none when there is none.
@@ -213,15 +235,23 @@ impl Daemon {
         self.child.id()
     }
 
+    /// How often it has told systemd this.
+    ///
+    /// # Panics
+    /// When whoever counts has panicked.
+    #[must_use]
+    pub fn told(&self, state: &str) -> usize {
+        let told = self.service.told.lock().expect("nobody panics with the notes");
+        told.get(state).copied().unwrap_or(0)
+    }
+
     /// Waits until it has told systemd this so many times.
     ///
     /// # Panics
     /// When it does not.
     pub fn wait_until_told(&self, state: &str, times: usize) {
-        let told =
-            || self.service.told.lock().map_or(0, |told| told.get(state).copied().unwrap_or(0));
-        let log = || read(&self.folder.join("log"));
-        wait::until(&format!("{state}: {}", log()), || (told() >= times).then_some(()));
+        let missed = || format!("{state}: {}", read(&self.folder.join("log")));
+        wait::until_or(missed, || (self.told(state) >= times).then_some(()));
     }
 
     /// Asks it over its socket.
@@ -268,9 +298,21 @@ impl Daemon {
     /// # Panics
     /// When it is gone already.
     pub fn terminate(&self) {
-        let pid = i32::try_from(self.id()).ok().and_then(rustix::process::Pid::from_raw);
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks it to read its policies again.
+    ///
+    /// # Panics
+    /// When it is gone already.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
         let pid = pid.expect("a process has a number");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        rustix::process::kill_process(pid, signal).expect("it runs");
     }
 
     /// Kills it, and waits until it is gone.

@@ -12,13 +12,23 @@ const LOOK: Duration = Duration::from_millis(5);
 ///
 /// # Panics
 /// When [`PATIENCE`] is over; `what` says what was missed.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_or(|| what.to_owned(), look)
+}
+
+/// Waits until there is something.
+///
+/// # Panics
+/// When [`PATIENCE`] is over; `missed` says what was missed, and what was there instead.
+pub fn until_or<T>(missed: impl FnOnce() -> String, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        if start.elapsed() > PATIENCE {
+            panic!("waited {PATIENCE:?} for {}", missed());
+        }
         pause(LOOK);
     }
 }

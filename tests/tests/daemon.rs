@@ -3,6 +3,10 @@
 
 #[cfg(test)]
 mod daemon {
+    mod clock;
+    mod kills;
     mod road;
+    mod secrets;
+    mod start;
     mod stop;
 }

@@ -4,7 +4,6 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use snooze_imds::SignalPath;
 use snooze_imds::fake::{Notice, NoticeTime};
 use snooze_tests::setup::{Daemon, POLL, Setup};
 use snooze_tests::{place, plugins, wait};
@@ -107,17 +106,17 @@ fn c1_a_notice_whose_time_slides_from_answer_to_answer_is_one_incident() {
     let notice = Notice { action: "terminate".to_owned(), time };
     setup.fake.spot(notice.clone());
     let _closed = daemon.closed();
-    polls(&setup, SignalPath::SpotInstanceAction, 8);
+    setup.wait_for_polls(8);
     assert_eq!(daemon.history().len(), 1);
     // Nor is it new when it was away for a while.
     setup.fake.clear_signals();
-    polls(&setup, SignalPath::SpotInstanceAction, 4);
+    setup.wait_for_polls(4);
     setup.fake.spot(notice);
-    polls(&setup, SignalPath::SpotInstanceAction, 4);
+    setup.wait_for_polls(4);
     // Nor after a restart.
     daemon.kill();
     let daemon = setup.start();
-    polls(&setup, SignalPath::SpotInstanceAction, 6);
+    setup.wait_for_polls(6);
     assert_eq!(daemon.history().len(), 1);
     assert_eq!(started(&setup), ["saver"]);
 }
@@ -135,7 +134,7 @@ fn an_auto_scaling_state_that_stands_for_long_starts_the_handlers_once() {
     let daemon = setup.start();
     setup.fake.lifecycle("Terminated");
     assert_eq!(daemon.closed()["outcome"], "done");
-    polls(&setup, SignalPath::TargetLifecycleState, 10);
+    setup.wait_for_polls(10);
     assert_eq!(daemon.history().len(), 1);
     assert_eq!(started(&setup), ["saver"]);
 }
@@ -179,12 +178,6 @@ fn metadata(daemon: &Daemon, word: &str) -> Value {
         let status = daemon.ask("STATUS", json!({}));
         (status["metadata"] == word).then_some(status)
     })
-}
-
-/// Waits until a path was asked so many times, and once more for the answer to be taken in.
-fn polls(setup: &Setup, path: SignalPath, times: u64) {
-    let before = setup.fake.asked(path.as_str());
-    wait::until("polls", || (setup.fake.asked(path.as_str()) > before + times).then_some(()));
 }
 
 fn one_handler() -> Setup {
