@@ -1,0 +1,155 @@
+use super::*;
+
+fn faults(text: &str) -> Vec<String> {
+    check(text).unwrap_err().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn everything_has_a_default() {
+    let settings = check("{}").unwrap();
+    assert_eq!(settings.sources.polling_interval, Duration::from_secs(1));
+    assert_eq!(settings.socket.path, Path::new("/run/cloudsnooze/snoozed.sock"));
+    assert_eq!(settings.socket.mode, 0o660);
+    assert!(settings.sources.imds_enabled);
+}
+
+#[test]
+fn g10_every_fault_is_told_at_once() {
+    let text = r#"{
+        "pollin_interval_seconds": 1, "polling_interval_seconds": 0.1,
+        "state_directory": "here", "socket": { "mode": "0666" }, "log_level": "loud",
+        "sources": { "imds": { "endpoints": ["https://example.com"] } },
+        "plugins": { "allowed": ["No"], "sha256": { "a": "short" } },
+        "naptime_minutes": 0,
+        "policies": [{ "name": "p" }]
+    }"#;
+    let faults = faults(text).join("\n");
+    for part in [
+        "`polling_interval_seconds`?",
+        "$.polling_interval_seconds: expected a number from 0.2 to 60",
+        "$.state_directory: expected an absolute path",
+        "$.socket.mode:",
+        "$.log_level:",
+        "$.sources.imds.endpoints[0]:",
+        "$.plugins.allowed[0]:",
+        "$.plugins.sha256",
+        "$.naptime_minutes:",
+        "$.policies[0]",
+    ] {
+        assert!(faults.contains(part), "{part} is not in:\n{faults}");
+    }
+}
+
+// S0-46 to S0-51, S1-61 to S1-63, S1-65 to S1-69
+#[test]
+fn the_layouts_of_the_source_documents_are_read() {
+    let text = r##"{
+        "cpu_threshold_percent": 5.0, "memory_threshold_percent": 10.0,
+        "network_threshold_kbps": 50.0, "disk_io_threshold_kbps": 100.0,
+        "naptime_minutes": 30,
+        "event_handlers": { "cloud.spot.interrupt": {
+            "enabled": true, "polling_interval_seconds": 5,
+            "plugins": [
+                { "name": "mysql-flusher", "priority": 100, "timeout_seconds": 30,
+                  "config": { "connection_string": "user:pass@tcp(localhost:3306)/db" } },
+                { "name": "slack-notifier", "priority": 10,
+                  "config": { "webhook_url": "https://hooks.slack.com/services/...",
+                              "channel": "#cloud-events" } }
+            ] } },
+        "plugins": {
+            "enabled": true,
+            "directories": ["/etc/cloudsnooze/plugins", "/usr/local/share/cloudsnooze/plugins"],
+            "external_repositories": [{ "name": "community",
+                "url": "https://plugins.cloudsnooze.io/community", "trusted": true }],
+            "plugin_configs": {
+                "redis-monitor": { "connection_threshold": 3,
+                                   "redis_url": "redis://localhost:6379" },
+                "spot-interrupt-handler": {
+                    "shutdown_script_path": "/usr/local/bin/graceful_shutdown.sh",
+                    "timeout_seconds": 90,
+                    "events": { "cloud.spot.interrupt": { "priority": 100, "enabled": true } } }
+            } }
+    }"##;
+    let settings = check(text).unwrap();
+    let (policies, faults) = settings.policies();
+    assert_eq!(faults, Vec::<String>::new());
+    let plugins: Vec<&str> =
+        policies[0].handlers.iter().map(|handler| handler.plugin.as_str()).collect();
+    assert_eq!(policies.len(), 1);
+    assert_eq!(plugins.len(), 3, "{plugins:?}");
+    assert_eq!(settings.sources.polling_interval, Duration::from_secs(5));
+    let voters = settings.voters();
+    assert_eq!(voters.len(), 1);
+    assert_eq!(voters[0].id, "idle/redis-monitor");
+    let shown = settings.shown().to_string();
+    assert!(!shown.contains("user:pass") && !shown.contains("hooks.slack.com"), "{shown}");
+}
+
+#[test]
+fn g11_what_is_shown_holds_references_and_no_secret() {
+    let text = r#"{ "policies": [{ "name": "p", "match": { "type": ["custom"] }, "handlers": [
+        { "plugin": "a", "config": { "dsn": "credential:orders",
+                                     "plain": "S3CR3T-CANARY", "list": ["S3CR3T-CANARY"] } } ]
+    }] }"#;
+    let shown = check(text).unwrap().shown().to_string();
+    assert!(shown.contains("credential:orders") && !shown.contains("CANARY"), "{shown}");
+}
+
+#[test]
+fn g10_a_file_that_everybody_can_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("snoozed.json");
+    fs::write(&file, "{}").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let faults = read(Some(&file)).unwrap_err();
+    assert!(faults[0].to_string().contains("chmod o-w"), "{faults:?}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(read(Some(&file)).is_ok());
+}
+
+#[test]
+fn g10_a_policy_that_everybody_can_write_is_left_out_and_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let policy = |name| {
+        format!(
+            r#"{{ "name": "{name}", "match": {{ "type": ["custom"] }},
+            "handlers": [{{ "plugin": "a" }}] }}"#
+        )
+    };
+    let (open, own) = (directory.path().join("a.json"), directory.path().join("b.json"));
+    fs::write(&open, policy("open")).unwrap();
+    fs::write(&own, policy("own")).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
+    let text = json!({ "policies_directory": directory.path() }).to_string();
+    let (policies, faults) = check(&text).unwrap().policies();
+    assert_eq!(policies.len(), 1);
+    assert_eq!(policies[0].name.as_str(), "own");
+    assert!(faults.len() == 1 && faults[0].contains("chmod o-w"), "{faults:?}");
+}
+
+#[test]
+fn g10_a_policies_directory_that_cannot_be_read_is_a_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let text = json!({ "policies_directory": file }).to_string();
+    assert_eq!(check(&text).unwrap().policies().1.len(), 1);
+}
+
+#[test]
+fn g10_a_file_that_is_missing_or_half_written_is_a_fault_and_not_a_default() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("snoozed.json");
+    assert!(read(Some(&file)).is_err());
+    fs::write(&file, "{ \"log_level\": ").unwrap();
+    assert!(read(Some(&file)).is_err());
+}
+
+proptest::proptest! {
+    #[test]
+    fn g10_no_text_makes_the_check_panic(text in "\\PC{0,300}") {
+        let _ = check(&text);
+    }
+}
