@@ -5,10 +5,12 @@ use std::fmt;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Subscriber, debug, info};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::record::{Entry, Record};
 
 /// Sends all logs of this process to standard error.
 ///
@@ -22,6 +24,42 @@ pub fn start(level: &str) {
         .with_writer(std::io::stderr)
         .event_format(Json)
         .try_init();
+}
+
+/// Tells a change of an incident's state, with the event that opened the incident.
+pub fn tell(entry: &Entry, event: Option<&snooze_event::Event>) {
+    let incident = entry.incident.as_str();
+    let event_id = event.map(|event| event.id.as_str());
+    let event_type = event.map(|event| event.kind.as_str());
+    let left = |due: &Option<u64>| due.map(|due| due.saturating_sub(entry.clock_ms));
+    macro_rules! told {
+        ($($field:tt)*) => { info!(incident, event_id, event_type, $($field)*) };
+    }
+    match &entry.record {
+        Record::Opened { due_ms, steps, .. } => {
+            told!(left_ms = left(due_ms), steps = steps.len(), "incident opened");
+        }
+        Record::Joined { key, due_ms, steps } => {
+            let signal = key.as_str();
+            told!(signal, left_ms = left(due_ms), steps = steps.len(), "another signal joined");
+        }
+        Record::Seen => debug!(incident, event_id, event_type, "notice still stands"),
+        Record::Started { step, attempt, budget_ms } => {
+            told!(step = step.as_str(), attempt, budget_ms, "step started");
+        }
+        Record::Ended { step, outcome } => told!(
+            step = step.as_str(),
+            outcome = outcome.kind.as_str(),
+            text = outcome.text.as_str(),
+            milliseconds = outcome.milliseconds,
+            "step ended"
+        ),
+        Record::Cancelled => told!("loss called off"),
+        Record::Closed { outcome, text } => {
+            told!(outcome = outcome.as_str(), text = text.as_str(), "incident closed");
+        }
+        Record::Survived => told!("instance outlived the loss"),
+    }
 }
 
 struct Json;
@@ -79,5 +117,70 @@ impl Visit for Fields<'_> {
 
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::record::{Ending, StepOutcome};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    // S4-47, C11
+    #[test]
+    fn a_line_is_one_json_object_with_the_event_whatever_stands_in_its_fields() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .event_format(Json)
+            .finish();
+        let at: Timestamp = "2026-03-14T09:26:53Z".parse().unwrap();
+        let hostile = "two\nlines, \u{1b}[31m, \"quotes\" and ${jndi:ldap}";
+        let entry = Entry {
+            at,
+            clock_ms: 0,
+            boot: "boot".to_owned(),
+            incident: "i/boot/spot/terminate".to_owned(),
+            record: Record::Ended {
+                step: "orders/flush".to_owned(),
+                outcome: StepOutcome::plain(Ending::Failed, hostile),
+            },
+        };
+        let kind = snooze_event::EventType::SpotInterrupt;
+        let event = snooze_event::Event::new(kind, "test", at, "one".parse().unwrap());
+        tracing::subscriber::with_default(subscriber, || tell(&entry, Some(&event)));
+        let written = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(written.lines().count(), 1, "{written}");
+        assert!(!written.contains('\u{1b}'), "{written}");
+        let line: Value = serde_json::from_str(&written).unwrap();
+        for (key, value) in [
+            ("level", "info"),
+            ("msg", "step ended"),
+            ("event_id", "one"),
+            ("event_type", "cloud.spot.interrupt"),
+            ("incident", "i/boot/spot/terminate"),
+            ("step", "orders/flush"),
+            ("outcome", "failed"),
+            ("text", hostile),
+        ] {
+            assert_eq!(line[key], value, "{key}");
+        }
     }
 }

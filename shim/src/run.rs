@@ -24,8 +24,9 @@ use tracing::{debug, error, info, warn};
 use crate::answer;
 use crate::clock::Now;
 use crate::journal::Journal;
+use crate::logging;
 use crate::plugins::{self, Host};
-use crate::record::{Entry, Record};
+use crate::record::Entry;
 use crate::settings::{self, Environment, Settings};
 use crate::socket::{self, Asked};
 use crate::sources::{Heard, ImdsSource};
@@ -259,7 +260,8 @@ impl Daemon {
             self.act(effect);
         }
         for entry in &entries {
-            log(entry);
+            let known = self.watch.incidents().find(|known| known.key.as_str() == entry.incident);
+            logging::tell(entry, known.map(|known| &known.event));
         }
     }
 
@@ -448,45 +450,6 @@ fn lock(directory: &Path) -> Result<File, RunError> {
     file.set_len(0).map_err(place)?;
     writeln!(file, "{}", std::process::id()).map_err(place)?;
     Ok(file)
-}
-
-/// State changes of incidents, in the log's words.
-fn log(entry: &Entry) {
-    let incident = entry.incident.as_str();
-    match &entry.record {
-        Record::Opened { event, due_ms, steps } => info!(
-            incident,
-            event_id = event.get("id").and_then(|id| id.as_str()),
-            event_type = event.get("type").and_then(|kind| kind.as_str()),
-            left_ms = due_ms.map(|due| due.saturating_sub(entry.clock_ms)),
-            steps = steps.len(),
-            "incident opened"
-        ),
-        Record::Joined { key, due_ms, steps } => info!(
-            incident,
-            signal = key.as_str(),
-            left_ms = due_ms.map(|due| due.saturating_sub(entry.clock_ms)),
-            steps = steps.len(),
-            "another signal joined"
-        ),
-        Record::Seen => debug!(incident, "notice still stands"),
-        Record::Started { step, attempt, budget_ms } => {
-            info!(incident, step = step.as_str(), attempt, budget_ms, "step started");
-        }
-        Record::Ended { step, outcome } => info!(
-            incident,
-            step = step.as_str(),
-            outcome = outcome.kind.as_str(),
-            text = outcome.text.as_str(),
-            milliseconds = outcome.milliseconds,
-            "step ended"
-        ),
-        Record::Cancelled => info!(incident, "loss called off"),
-        Record::Closed { outcome, text } => {
-            info!(incident, outcome = outcome.as_str(), text = text.as_str(), "incident closed");
-        }
-        Record::Survived => info!(incident, "instance outlived the loss"),
-    }
 }
 
 #[cfg(test)]
