@@ -14,5 +14,6 @@ pub mod dice;
 pub mod place;
 pub mod plugins;
 pub mod programs;
+pub mod promises;
 pub mod setup;
 pub mod wait;

@@ -1,8 +1,9 @@
 //! Where the workspace is, and what stands in it.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// The root of the workspace.
 #[must_use]
@@ -24,15 +25,29 @@ pub fn full() -> bool {
     variable("SNOOZE_FULL").is_some_and(|value| value == "1")
 }
 
-/// Whether a program is on the search path; says so when it is not.
+/// Whether a program is on the search path.
 ///
 /// # Panics
 /// When it is not, and nothing may be skipped.
 #[must_use]
 pub fn has(program: &str) -> bool {
     let path = variable("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    assert!(found || !full(), "there is no `{program}`: `cargo xtask test` installs it");
+    let mut folders = std::env::split_paths(&path);
+    there(program, folders.any(|folder| folder.join(program).is_file()))
+}
+
+/// Whether what a test needs is there, given that; a test that does without says so.
+///
+/// # Panics
+/// When it is not, and nothing may be skipped.
+#[must_use]
+pub fn there(what: &str, found: bool) -> bool {
+    assert!(found || !full(), "there is no `{what}`: `cargo xtask test` installs it");
+    if !found {
+        let text = format!("not tested: there is no `{what}`\n");
+        // Whoever closed our output does not want it.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    }
     found
 }
 
@@ -54,6 +69,23 @@ pub fn output(command: &mut Command) -> String {
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?} failed: {log}");
     String::from_utf8(output.stdout).expect("the output is UTF-8")
+}
+
+/// Copies a program, or the text that stands for `/dev/stdin`.
+///
+/// A process of its own does it: a file that is open for writing cannot be run, and whatever
+/// another thread starts at that moment would inherit it open.
+///
+/// # Panics
+/// When it cannot be done.
+pub fn install(from: &Path, to: &Path, text: Option<&str>) {
+    let mut command = Command::new("install");
+    command.args(["-D", "-m", "755"]).args([from, to]).stdin(Stdio::piped());
+    let mut child = command.spawn().expect("coreutils are there");
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    stdin.write_all(text.unwrap_or_default().as_bytes()).expect("it reads what it copies");
+    drop(stdin);
+    assert!(child.wait().is_ok_and(|status| status.success()), "{} cannot be made", to.display());
 }
 
 /// All files with an ending, in the folders that belong to the project, sorted.

@@ -7,7 +7,7 @@ use crate::place;
 
 /// The packages whose programs are run; the same as `cargo xtask demo` builds, so that nothing is
 /// built twice.
-const PACKAGES: [&str; 3] = ["snoozed", "snooze", "redis-flusher"];
+const PACKAGES: [&str; 4] = ["snoozed", "snooze", "redis-flusher", "xtask"];
 
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 

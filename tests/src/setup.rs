@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 use serde_json::{Map, Value, json};
@@ -85,10 +84,7 @@ impl Setup {
     /// When it cannot be written.
     pub fn script(&self, name: &str, text: &str) {
         let path = self.path(name);
-        let directory = path.parent().expect("a path in the folder has a parent");
-        fs::create_dir_all(directory).expect("a folder can be made");
-        fs::write(&path, text).expect("a file can be written");
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("it is our file");
+        place::install("/dev/stdin".as_ref(), &path, Some(text));
     }
 
     /// A member of the settings, to be changed.
@@ -245,6 +241,16 @@ impl Daemon {
         told.get(state).copied().unwrap_or(0)
     }
 
+    /// When it was ready.
+    ///
+    /// # Panics
+    /// When it never was.
+    #[must_use]
+    pub fn ready_at(&self) -> Instant {
+        let ready = self.service.ready.lock().expect("nobody panics with the time");
+        ready.expect("it was ready")
+    }
+
     /// Waits until it has told systemd this so many times.
     ///
     /// # Panics
@@ -354,6 +360,7 @@ impl Drop for Daemon {
 #[derive(Debug)]
 struct Service {
     told: Arc<Mutex<BTreeMap<String, usize>>>,
+    ready: Arc<Mutex<Option<Instant>>>,
     path: PathBuf,
     listener: Option<JoinHandle<()>>,
 }
@@ -366,12 +373,18 @@ impl Service {
         let socket = UnixDatagram::bind(path).expect("a socket can be bound");
         let told: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
         let notes = Arc::clone(&told);
+        let ready: Arc<Mutex<Option<Instant>>> = Arc::default();
+        let first = Arc::clone(&ready);
         let listener = thread::spawn(move || {
             let mut buffer = [0; 512];
             while let Ok(length) = socket.recv(&mut buffer) {
+                let now = Instant::now();
                 let heard = buffer.get(..length).unwrap_or_default();
                 if heard == ENOUGH {
                     return;
+                }
+                if heard.starts_with(b"READY=1") {
+                    first.lock().expect("nobody panics with the time").get_or_insert(now);
                 }
                 let mut notes = notes.lock().expect("nobody panics with the notes");
                 for state in String::from_utf8_lossy(heard).lines() {
@@ -379,7 +392,7 @@ impl Service {
                 }
             }
         });
-        Self { told, path: path.to_owned(), listener: Some(listener) }
+        Self { told, ready, path: path.to_owned(), listener: Some(listener) }
     }
 }
 

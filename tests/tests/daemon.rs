@@ -5,6 +5,7 @@
 mod daemon {
     mod clock;
     mod kills;
+    mod promises;
     mod road;
     mod secrets;
     mod start;

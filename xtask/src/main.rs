@@ -3,6 +3,7 @@
 //! It only runs other programs, and depends on little, so that it is built in seconds. Whatever it
 //! builds goes to the target directory that it was built in itself.
 
+mod bench;
 mod demo;
 mod report;
 mod test;
@@ -17,7 +18,7 @@ use crate::workplace::Workplace;
 
 /// What can be done with a checkout.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "Build, show and test CloudSnooze")]
+#[command(name = "cargo xtask", about = "Build, show, test and measure CloudSnooze")]
 struct Command {
     #[command(subcommand)]
     verb: Verb,
@@ -33,6 +34,12 @@ enum Verb {
     },
     /// Install what the whole suite needs, and run every test and check
     Test,
+    /// Measure the promises of the README
+    Bench {
+        /// Print the rows as JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -44,6 +51,7 @@ fn main() -> ExitCode {
     let ended = match command.verb {
         Verb::Demo { args } => demo::run(&workplace, &args),
         Verb::Test => test::run(&workplace),
+        Verb::Bench { json } => bench::run(&workplace, json),
     };
     ended.unwrap_or_else(|error| fail(&error))
 }

@@ -75,7 +75,8 @@ fn library() -> Option<PathBuf> {
     }
     let folders = fs::read_dir("/usr/lib").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
     let mut files = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
-    files.find(|file| file.exists())
+    let found = files.find(|file| file.exists());
+    place::there("libfaketime", found.is_some()).then_some(found)?
 }
 
 fn set_clock(setup: &Setup, offset: &str) {
