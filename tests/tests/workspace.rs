@@ -2,5 +2,7 @@
 
 #[cfg(test)]
 mod workspace {
+    mod documents;
     mod floors;
+    mod matrix;
 }
