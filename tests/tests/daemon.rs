@@ -10,4 +10,5 @@ mod daemon {
     mod secrets;
     mod start;
     mod stop;
+    mod voter;
 }
