@@ -804,3 +804,5 @@ fn shutdown_event(instance: &InstanceId, limits: &Limits, now: Now) -> Event {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;
