@@ -199,11 +199,13 @@ impl Incident {
         self.keys.iter().any(|own| of_boot(own) == of_boot(key))
     }
 
-    /// Whether all signals of it had this cause.
+    /// Whether all signals of it had one of these causes.
     #[must_use]
-    pub fn is_only(&self, cause: Cause) -> bool {
-        let is_of = |key: &IncidentKey| key.as_str().split('/').nth(2) == Some(cause.as_str());
-        self.keys.iter().all(is_of)
+    pub fn keys_are_of(&self, causes: &[Cause]) -> bool {
+        self.keys.iter().all(|key| {
+            let word = key.as_str().split('/').nth(2).unwrap_or_default();
+            Cause::of(word).is_some_and(|cause| causes.contains(&cause))
+        })
     }
 
     /// Whether a signal of it may still come and tell nothing new: what the metadata service

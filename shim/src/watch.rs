@@ -337,7 +337,7 @@ impl Watch {
         let Some(known) = told.max_by_key(|known| (known.closed.is_none(), known.seen)) else {
             return self.ignore(event.id, "called off before it began");
         };
-        match event.cause.is_some_and(|cause| known.is_only(cause)) {
+        match event.cause.is_some_and(|cause| known.keys_are_of(&[cause])) {
             true => self.cancel(&known.key.clone(), now),
             false => self.ignore(event.id, "called off, but the loss has another cause, too"),
         }
@@ -536,7 +536,8 @@ impl Watch {
         if matches!(cause, Cause::Spot | Cause::StateChange) {
             return;
         }
-        let only = self.incidents.values().filter(|known| known.is_loss() && known.is_only(cause));
+        let only =
+            self.incidents.values().filter(|known| known.is_loss() && known.keys_are_of(&[cause]));
         let keys: Vec<IncidentKey> = only.map(|known| known.key.clone()).collect();
         for key in keys {
             self.cancel(&key, now);
@@ -674,7 +675,7 @@ impl Watch {
         let outlived = |incident: &&Incident| {
             let past = incident.due.is_some_and(|due| now.boot > due + SURVIVED_AFTER);
             let called_off = incident.cancelled;
-            let by_time = matches!(incident.event.cause, Some(Cause::Spot | Cause::StateChange));
+            let by_time = incident.keys_are_of(&[Cause::Spot, Cause::StateChange]);
             incident.is_loss()
                 && incident.closed.is_some()
                 && !incident.survived

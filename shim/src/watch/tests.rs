@@ -603,6 +603,18 @@ fn a_past_notice_that_stays_is_handled_once_and_then_undone() {
     "#]]);
 }
 
+// The group holds the instance in a hook for longer than the two minutes of the notice.
+#[test]
+fn an_instance_that_auto_scaling_still_terminates_has_not_survived() {
+    let policy = r#"{ "name": "p", "match": { "type": [{ "prefix": "cloud." }] },
+        "handlers": [{ "plugin": "stop-jobs", "timeout_seconds": 10 }],
+        "undo": [{ "plugin": "start-jobs", "timeout_seconds": 10 }] }"#;
+    let mut scene = Scene::new(&[policy]);
+    scene.heard(spot(0)).at(1).heard(loss(Cause::Lifecycle, "terminate", 1, None));
+    scene.end("p/stop-jobs", Ending::Done).at(300).tick();
+    assert!(scene.runs.is_empty(), "{}", scene.transcript);
+}
+
 #[test]
 fn a_loss_that_comes_while_another_is_undone_is_its_own_incident() {
     let policy = r#"{ "name": "p", "match": { "type": ["cloud.spot.interrupt"] },
