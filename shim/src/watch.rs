@@ -6,7 +6,7 @@
 //! Records stand before the effects that depend on them, so that whoever carries them out in
 //! order, syncing the journal first, never starts a step that a restart would not know of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -219,10 +219,7 @@ impl Watch {
         match input {
             Input::Heard { event, channel } => self.heard(*event, channel, now),
             Input::Gone(cause) => self.gone(cause, now),
-            Input::Facts(facts) => {
-                self.instance = facts.id.clone().unwrap_or_else(unknown_instance);
-                self.facts = *facts;
-            }
+            Input::Facts(facts) => self.learn(*facts, now),
             Input::Policies(policies) => self.policies = policies,
             Input::Ended { run, outcome } => self.ended(run, *outcome, now),
             Input::Tick => {}
@@ -472,6 +469,45 @@ impl Watch {
         let (Some(due), Some(moved)) = (incident.due, incident.moved_due(event)) else { return };
         if moved + EARLIER_BY < due {
             self.join(known, key, event, Some(moved.saturating_sub(now.boot)), now);
+        }
+    }
+
+    /// What is known of the instance. A notice that came before it chose among the policies
+    /// without it, and those that ask for the instance are added.
+    fn learn(&mut self, facts: Facts, now: Now) {
+        let is_first = self.facts.id.is_none();
+        self.instance = facts.id.clone().unwrap_or_else(unknown_instance);
+        self.facts = facts;
+        if !is_first {
+            return;
+        }
+        let goes_on = |known: &&Incident| {
+            let has_time = known.due.is_none_or(|due| due > now.boot);
+            known.is_loss() && !known.cancelled && !known.survived && has_time
+        };
+        let losses = self.incidents.values().filter(goes_on);
+        let losses: Vec<Incident> =
+            losses.filter(|known| self.is_of_this_boot(known)).cloned().collect();
+        let mut chosen: BTreeSet<StepId> = losses
+            .iter()
+            .flat_map(|known| known.steps.iter().map(|state| state.step.id.clone()))
+            .collect();
+        for known in losses {
+            let more = self.steps_of(&known.event, steps);
+            let more = more.iter().filter(|step| chosen.insert(step.id.clone()));
+            let steps: Vec<StepRecord> = more.map(StepRecord::of).collect();
+            if steps.is_empty() {
+                continue;
+            }
+            let due_ms = known.due.map(milliseconds);
+            if known.closed.is_none() {
+                let key = known.key.to_string();
+                self.write(&known.key, Record::Joined { key, due_ms, steps }, now);
+                continue;
+            }
+            let key = self.unused(known.key.clone());
+            let event = wire::cloudevents::write(&known.event, Some(&key));
+            self.write(&key, Record::Opened { event, due_ms, steps }, now);
         }
     }
 

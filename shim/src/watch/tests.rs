@@ -603,6 +603,28 @@ fn a_past_notice_that_stays_is_handled_once_and_then_undone() {
     "#]]);
 }
 
+// At its start the daemon may hear a notice before it knows which instance it is on.
+#[test]
+fn a_policy_that_asks_for_the_instance_runs_when_the_notice_comes_first() {
+    let policy = r#"{ "name": "p", "match": { "type": ["cloud.spot.interrupt"],
+            "instance": { "region": ["eu-west-1"] } },
+        "handlers": [{ "plugin": "flush", "timeout_seconds": 10 }] }"#;
+    for others in [&[policy][..], &[policy, ORDERS]] {
+        let mut scene = Scene::new(others);
+        scene.watch = Watch::new(Facts::default(), BOOT.parse().unwrap(), Limits::default());
+        scene.on(Input::Policies(read(others))).heard(Event { instance: None, ..spot(0) });
+        scene.at(1).on(Input::Facts(Box::new(facts()))).heard(spot(0));
+        while let Some(step) = scene.runs.keys().next().cloned() {
+            scene.end(&step, Ending::Done).heard(spot(0)).on(Input::Facts(Box::new(facts())));
+        }
+        scene.at(2).restart(BOOT);
+        scene.watch.facts = Facts::default();
+        scene.on(Input::Facts(Box::new(facts()))).heard(spot(0));
+        assert_eq!(scene.starts().get("p/flush"), Some(&1), "{}", scene.transcript);
+        assert!(scene.starts().values().all(|starts| *starts == 1));
+    }
+}
+
 // The group holds the instance in a hook for longer than the two minutes of the notice.
 #[test]
 fn an_instance_that_auto_scaling_still_terminates_has_not_survived() {

@@ -2,8 +2,6 @@
 //! promises: no step runs twice at once or after it ended, each incident closes once, no step
 //! gets more time than there is, and the journal tells all that the watch knows.
 
-use std::collections::BTreeSet;
-
 use jiff::ToSpan;
 use proptest::prelude::*;
 
