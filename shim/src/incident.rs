@@ -263,7 +263,7 @@ impl Incident {
             self.steps.iter().filter(is).count()
         };
         let all = self.steps.len();
-        let good = count(&[Ending::Done, Ending::Rehearsed]);
+        let good = count(&[Ending::Done, Ending::Rehearsed, Ending::NotNeeded]);
         let half = count(&[Ending::Degraded]);
         let (unhandled, unknown) = (count(&[Ending::NotHandled]), count(&[Ending::Unknown]));
         let (dropped, cancelled) = (count(&[Ending::Dropped]), count(&[Ending::Cancelled]));

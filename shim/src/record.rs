@@ -167,8 +167,10 @@ pub enum Ending {
     Died,
     /// The plugin's file is not the one that is allowed.
     Untrusted,
-    /// It never ran: there was no time, or no need.
+    /// It never ran: there was no time.
     Dropped,
+    /// It never ran: another step, or the same one for another signal, had done the work.
+    NotNeeded,
     /// The loss was called off before it ran.
     Cancelled,
     /// A drill: it would have run.
@@ -193,6 +195,7 @@ impl Ending {
             Self::Died => "died",
             Self::Untrusted => "untrusted",
             Self::Dropped => "dropped",
+            Self::NotNeeded => "not-needed",
             Self::Cancelled => "cancelled",
             Self::Rehearsed => "rehearsed",
             Self::Unknown => "unknown",

@@ -337,22 +337,25 @@ impl Daemon {
         self.turn(Input::Stop { shutdown });
     }
 
-    /// Takes new settings up; bad ones change nothing.
+    /// Takes new policies up, all or none: one that went bad leaves the good one in force.
     fn reload(&mut self) {
-        match settings::read(self.settings.file.as_deref()) {
-            Ok(new) => {
-                let (policies, faults) = new.policies();
-                for fault in faults {
-                    error!(%fault, "policy left out");
-                }
+        let taken_up = settings::read(self.settings.file.as_deref())
+            .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+            .and_then(|new| match new.policies() {
+                (policies, faults) if faults.is_empty() => Ok((new, policies)),
+                (_, faults) => Err(faults),
+            });
+        match taken_up {
+            Ok((new, policies)) => {
                 self.settings.replace_policies(new);
                 self.turn(Input::Policies(policies));
                 self.host.set_entries(self.entries());
                 info!(policies = self.watch.policies().len(), "policies read again");
             }
             Err(faults) => {
+                let faults: Vec<String> = faults;
                 for fault in faults {
-                    error!(%fault, "settings not taken up");
+                    error!(%fault, "settings not taken up; those in force stay");
                 }
             }
         }

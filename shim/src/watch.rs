@@ -429,6 +429,39 @@ impl Watch {
             let joined = Record::Joined { key: signal.to_string(), due_ms, steps: Vec::new() };
             self.write(&key, joined, now);
         }
+        if event.cause.is_some() && !event.drill {
+            // A daemon that only restarts leaves its plans to the next one; a loss cannot wait.
+            self.stopping = self.stopping.map(|_| true);
+            self.spare_what_was_done(&key, now);
+        }
+    }
+
+    /// A step that ended well for another signal of what is still to come is not done again,
+    /// unless that does no harm: since then, data may have changed.
+    fn spare_what_was_done(&mut self, key: &IncidentKey, now: Now) {
+        let earlier = self.incidents.values().filter(|known| {
+            let still_to_come = known.due.is_some_and(|due| now.boot <= due + SURVIVED_AFTER);
+            known.is_loss()
+                && known.closed.is_some()
+                && !known.survived
+                && !known.cancelled
+                && still_to_come
+                && self.is_of_this_boot(known)
+        });
+        let done = earlier.flat_map(|known| {
+            let good = known.steps.iter().filter(|state| {
+                !state.step.repeatable
+                    && state.outcome().is_some_and(|outcome| outcome.kind == Ending::Done)
+            });
+            good.map(|state| (state.step.id.clone(), known.key.clone()))
+        });
+        let done: BTreeMap<StepId, IncidentKey> = done.collect();
+        let pending = self.incidents.get(key).map(Incident::pending).unwrap_or_default();
+        for step in pending {
+            let Some(by) = done.get(&step.id) else { continue };
+            let outcome = StepOutcome::plain(Ending::NotNeeded, format!("done in `{by}`"));
+            self.write(key, Record::Ended { step: step.id.to_string(), outcome }, now);
+        }
     }
 
     /// A key that no incident has: a second loss of the same kind gets a number.
@@ -566,15 +599,18 @@ impl Watch {
         self.write(key, Record::Ended { step: id.to_string(), outcome }, now);
     }
 
-    /// A Spot notice that disappears may come again, and stops nothing; maintenance or an Auto
-    /// Scaling termination that disappears was called off, also after its handlers have run.
+    /// A notice that disappears may come again: a plan to save data goes on. Only maintenance,
+    /// which is announced long before, was called off. What stood for a loss whose handlers have
+    /// run, and is gone, did not come; for a Spot notice time alone tells.
     fn gone(&mut self, cause: Cause, now: Now) {
-        if matches!(cause, Cause::Spot | Cause::StateChange) {
-            return;
-        }
+        let is_off = |known: &&Incident| match cause {
+            Cause::Spot | Cause::StateChange => false,
+            Cause::Lifecycle => known.closed.is_some(),
+            Cause::Maintenance => true,
+        };
         let only =
             self.incidents.values().filter(|known| known.is_loss() && known.keys_are_of(&[cause]));
-        let keys: Vec<IncidentKey> = only.map(|known| known.key.clone()).collect();
+        let keys: Vec<IncidentKey> = only.filter(is_off).map(|known| known.key.clone()).collect();
         for key in keys {
             self.cancel(&key, now);
         }
@@ -587,7 +623,7 @@ impl Watch {
         let Some(incident) = self.incidents.get(&key) else { return };
         let Some(by) = incident.step(&step).filter(|_| done) else { return };
         for (later, why) in handled(&incident.pending(), &by.step) {
-            self.give_up(&key, &later, Ending::Dropped, &why.to_string(), now);
+            self.give_up(&key, &later, Ending::NotNeeded, &why.to_string(), now);
         }
     }
 

@@ -657,7 +657,7 @@ fn a_second_loss_hours_later_is_another_incident() {
     scene.end("orders/tell", Ending::Done).at(7200).tick();
     scene.heard(loss(Cause::Spot, "terminate", 7200, Some(7320)));
     assert_eq!(scene.watch.incidents().count(), 2);
-    assert_eq!(scene.starts().get("orders/flush"), Some(&2));
+    scene.check(expect![[""]]);
 }
 
 #[test]
@@ -712,8 +712,60 @@ fn first_handled_ends_the_policy_with_the_first_that_handles() {
         0 p/one not-handled
         0 start p/two for 10s
         0 p/two done
-        0 p/three dropped: p/two handled the event
-        0 event/event-0 partial: 1 not-handled, 1 done, 1 dropped
+        0 p/three not-needed: p/two handled the event
+        0 event/event-0 done: 1 not-handled, 1 done, 1 not-needed
+    "#]]);
+}
+
+#[test]
+fn another_signal_of_what_is_still_to_come_repeats_only_what_may_be_repeated() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(loss(Cause::Lifecycle, "terminate", 0, None)).end("orders/flush", Ending::Done);
+    scene.end("orders/copy", Ending::Done).end("orders/tell", Ending::Done);
+    scene.at(60).heard(loss(Cause::Spot, "terminate", 60, Some(180)));
+    scene.at(61).end("orders/copy", Ending::Done);
+    scene.check(expect![[r#"
+        0 lifecycle/terminate opened, due 120s, 3 steps
+        0 start orders/flush for 30s
+        0 orders/flush done
+        0 start orders/copy for 60s
+        0 orders/copy done
+        0 start orders/tell for 10s
+        0 orders/tell done
+        0 lifecycle/terminate done: 3 done
+        60 spot/terminate opened, due 180s, 3 steps
+        60 orders/flush not-needed: done in `i-0a1b2c3d4e5f60718/11111111-2222-3333-4444-555555555555/lifecycle/terminate`
+        60 orders/tell not-needed: done in `i-0a1b2c3d4e5f60718/11111111-2222-3333-4444-555555555555/lifecycle/terminate`
+        60 start orders/copy for 60s
+        61 orders/copy done
+        61 spot/terminate done: 2 not-needed, 1 done
+    "#]]);
+}
+
+#[test]
+fn an_auto_scaling_state_that_disappears_stops_no_plan() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(loss(Cause::Lifecycle, "terminate", 0, None)).at(1);
+    scene.on(Input::Gone(Cause::Lifecycle)).end("orders/flush", Ending::Done);
+    assert_eq!(scene.starts().len(), 2);
+}
+
+#[test]
+fn a_loss_that_comes_while_the_daemon_ends_is_seen_to_first() {
+    let long = r#"{ "name": "long", "match": { "type": ["custom.build"] },
+        "handlers": [{ "plugin": "build", "timeout_seconds": 900 }] }"#;
+    let mut scene = Scene::new(&[ORDERS, long]);
+    let id = "build".parse().unwrap();
+    scene.commanded(Event::new("custom.build".parse().unwrap(), "test", scene.now.wall, id));
+    scene.on(Input::Stop { shutdown: false }).at(1).heard(spot(1));
+    scene.end("orders/flush", Ending::Done);
+    scene.check(expect![[r#"
+        0 event/build opened, no deadline, 1 steps
+        0 start long/build for 900s
+        1 spot/terminate opened, due 120s, 3 steps
+        1 start orders/flush for 30s
+        1 orders/flush done
+        1 start orders/copy for 60s
     "#]]);
 }
 
@@ -890,7 +942,18 @@ fn g7_a_loss_that_is_long_over_does_not_keep_a_shutdown_from_saving() {
         scene.end(step, Ending::Done);
     }
     scene.at(864_000).on(Input::Stop { shutdown: true });
-    assert_eq!(scene.starts().get("orders/flush"), Some(&2));
+    scene.check(expect![[r#"
+        0 maintenance/reboot opened, due 300s, 3 steps
+        0 start orders/flush for 30s
+        0 orders/flush done
+        0 start orders/copy for 60s
+        0 orders/copy done
+        0 start orders/tell for 10s
+        0 orders/tell done
+        0 maintenance/reboot done: 3 done
+        864000 state-change/stop opened, due 864060s, 3 steps
+        864000 start orders/flush for 30s
+    "#]]);
 }
 
 #[test]

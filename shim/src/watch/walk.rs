@@ -267,7 +267,8 @@ impl World {
             Record::Ended { step, outcome } => {
                 assert!(open && !self.ended.contains(&of(step)), "{entry:?}");
                 let never_ran =
-                    [Ending::Dropped, Ending::Cancelled, Ending::Rehearsed].contains(&outcome.kind);
+                    [Ending::Dropped, Ending::NotNeeded, Ending::Cancelled, Ending::Rehearsed]
+                        .contains(&outcome.kind);
                 assert!(!(never_ran && self.begun.contains(&of(step))), "{entry:?}");
             }
             Record::Survived => assert!(!open),
