@@ -15,8 +15,8 @@ use snooze_tests::setup::{Daemon, Setup};
 use snooze_tests::{place, plugins, wait};
 use snoozed::exit;
 
-/// How many plans are under fire at the same time: one for each core of a small machine.
-const SIDE_BY_SIDE: u64 = 2;
+/// How many plans are under fire at the same time; most of their time is waiting.
+const SIDE_BY_SIDE: u64 = 5;
 /// Below so many times a daemon is killed before its plan may be finished.
 const MOST_KILLS: u64 = 9;
 /// What systemd waits before it starts a daemon again.
