@@ -2,10 +2,14 @@
 //! promises: no step runs twice at once or after it ended, each incident closes once, no step
 //! gets more time than there is, and the journal tells all that the watch knows.
 
+use std::collections::BTreeSet;
+
 use jiff::ToSpan;
 use proptest::prelude::*;
 
 use super::*;
+use crate::incident::Progress;
+use crate::record::Ending;
 
 const BOOTS: [&str; 2] =
     ["11111111-2222-3333-4444-555555555555", "99999999-2222-3333-4444-555555555555"];
