@@ -14,6 +14,7 @@ pub mod incident;
 pub mod journal;
 pub mod launch;
 pub mod logging;
+pub mod notify;
 pub mod plugins;
 pub mod record;
 pub mod run;

@@ -25,6 +25,7 @@ use crate::answer;
 use crate::clock::Now;
 use crate::journal::Journal;
 use crate::logging;
+use crate::notify::Notify;
 use crate::plugins::{self, Host};
 use crate::record::Entry;
 use crate::settings::{self, Environment, Settings};
@@ -41,6 +42,9 @@ const PLUGIN_GRACE: Duration = Duration::from_secs(2);
 
 /// A journal smaller than this is not worth compacting.
 const SMALL_JOURNAL: u64 = 1 << 20;
+
+/// How long the lock of a killed daemon may still be held.
+const LOCK_LIMIT: Duration = Duration::from_millis(500);
 
 /// The daemon could not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +68,7 @@ pub enum RunError {
 /// # Errors
 /// When it cannot start. Once it is ready, nothing but a signal ends it.
 pub async fn run(settings: Settings, environment: Environment) -> Result<(), RunError> {
-    let _lock = lock(&settings.state_directory)?;
+    let _lock = lock(&settings.state_directory).await?;
     // Members of the socket's group have to come through to it; they need not list it.
     make_directory(&settings.run_directory, 0o711)?;
     let (asked, questions) = mpsc::channel(QUEUE);
@@ -87,14 +91,14 @@ pub async fn run(settings: Settings, environment: Environment) -> Result<(), Run
     let mut daemon = Daemon::restore(settings, environment, host)?;
     daemon.host.set_entries(daemon.entries());
     daemon.turn(Input::Tick);
-    notify(&[sd_notify::NotifyState::Ready]);
+    daemon.notify.ready();
     info!(
         instance = daemon.watch.facts().id.as_ref().map(tracing::field::display),
         policies = daemon.watch.policies().len(),
         "ready"
     );
     daemon.listen(signals, hearing, reported, questions).await;
-    notify(&[sd_notify::NotifyState::Stopping]);
+    daemon.notify.stopping();
     daemon.host.stop(PLUGIN_GRACE).await;
     tasks.shutdown().await;
     let _ = fs::remove_file(&daemon.settings.socket.path);
@@ -112,6 +116,7 @@ pub(crate) struct Daemon {
     pub(crate) health: Vec<(String, String)>,
     pub(crate) durable: bool,
     pub(crate) started: Now,
+    notify: Notify,
     journal: Option<Journal>,
     /// The length of the journal at which it is compacted.
     compact_at: u64,
@@ -160,6 +165,7 @@ impl Daemon {
         let mut daemon = Self {
             durable: journal.is_some(),
             settings,
+            notify: Notify::to(environment.variables.get("NOTIFY_SOCKET").map(String::as_str)),
             environment,
             watch,
             host,
@@ -242,7 +248,7 @@ impl Daemon {
                 }
                 Some(question) = questions.recv() => self.answer(question),
             }
-            notify(&[sd_notify::NotifyState::Watchdog]);
+            self.notify.alive(Now::read().boot);
         }
     }
 
@@ -396,12 +402,6 @@ fn known(facts: snooze_imds::Facts) -> Facts {
 /// The shortest wait of the loop.
 const MOMENT: Duration = Duration::from_millis(5);
 
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        debug!(%error, "systemd not told");
-    }
-}
-
 /// Whether the whole machine goes down; systemd knows.
 async fn shutting_down() -> bool {
     let asked = tokio::process::Command::new("systemctl")
@@ -432,7 +432,10 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), RunError> {
 }
 
 /// Makes sure that no other daemon works with the same state.
-fn lock(directory: &Path) -> Result<File, RunError> {
+///
+/// A daemon that was killed while it started a plugin leaves the lock behind for as long as the
+/// plugin's keeper needs to notice.
+async fn lock(directory: &Path) -> Result<File, RunError> {
     make_directory(directory, 0o700)?;
     let path = directory.join("lock");
     let place = |source| RunError::Place(path.clone(), source);
@@ -444,7 +447,13 @@ fn lock(directory: &Path) -> Result<File, RunError> {
         .mode(0o600)
         .open(&path)
         .map_err(place)?;
-    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+    let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+    let end = Instant::now() + LOCK_LIMIT;
+    while rustix::fs::flock(&file, exclusive).is_err() {
+        if Instant::now() < end {
+            tokio::time::sleep(MOMENT).await;
+            continue;
+        }
         let mut holder = String::new();
         let _ = Read::by_ref(&mut file).take(64).read_to_string(&mut holder);
         let holder = format!("process {}", holder.trim());

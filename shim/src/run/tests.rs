@@ -75,15 +75,15 @@ async fn i13_questions_without_end_do_not_keep_time_from_going_on() {
 }
 
 // E11
-#[test]
-fn the_socket_can_be_reached_by_its_group_and_the_journal_by_nobody_else() {
+#[tokio::test]
+async fn the_socket_can_be_reached_by_its_group_and_the_journal_by_nobody_else() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let mode = |name: &str| {
         fs::metadata(directory.path().join(name)).unwrap().permissions().mode() & 0o777
     };
     make_directory(&directory.path().join("run"), 0o711).unwrap();
-    let _lock = lock(&directory.path().join("state")).unwrap();
+    let _lock = lock(&directory.path().join("state")).await.unwrap();
     assert_eq!(mode("run") & 0o077, 0o011);
     assert_eq!((mode("state"), mode("state/lock")), (0o700, 0o600));
 }
