@@ -63,7 +63,7 @@ mod tests {
               ended     1 of 2 steps did their work
               STEP          PRIORITY  STATE    AFTER  TOOK   TEXT
               orders/flush  100       failed   4 ms   1.5 s  exit code 1\nwithout an answer
-              orders/image  80        dropped  -      -      no time left: 60s left, 65s needed
+              orders/image  80        dropped  -      -      too little time: 60s left, 65s needed
 
             policy orders matches
               ok   type: expected "cloud.spot.interrupt", found "cloud.spot.interrupt"
@@ -80,7 +80,7 @@ mod tests {
                   "started_after_ms": 4, "milliseconds": 1500,
                   "text": "exit code 1\nwithout an answer" },
                 { "step": "orders/image", "priority": 80, "state": "ended", "outcome": "dropped",
-                  "text": "no time left: 60s left, 65s needed" }
+                  "text": "too little time: 60s left, 65s needed" }
             ],
             "policies": [
                 { "policy": "orders", "enabled": true, "matches": true, "pattern":

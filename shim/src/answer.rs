@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use snooze_event::{EventType, wire};
 
 use crate::clock::Now;
-use crate::plugins;
+use crate::plugins::{self, PluginState};
 use crate::run::Daemon;
 use crate::socket::{BAD_PARAMETERS, FAILED, Reply, Request, UNKNOWN_COMMAND};
 use crate::view;
@@ -45,12 +45,35 @@ fn status(daemon: &Daemon) -> Value {
         "durable": daemon.durable,
         "policies": daemon.watch.policies().len(),
         "ignored_events": daemon.watch.ignored(),
-        "faults": daemon.health.iter().map(|(source, detail)| json!({
-            "source": source,
-            "detail": detail,
-        })).collect::<Vec<_>>(),
+        "faults": faults(daemon),
         "incidents": incidents.map(|known| view::incident(known, now)).collect::<Vec<_>>(),
     })
+}
+
+/// All that keeps this instance from being safe, as far as the daemon knows.
+fn faults(daemon: &Daemon) -> Vec<Value> {
+    let mut faults: Vec<(String, String)> = daemon.health.clone();
+    faults.extend(daemon.refused.iter().map(|fault| ("policies".to_owned(), fault.clone())));
+    if daemon.watch.policies().iter().all(|policy| !policy.enabled) {
+        let text = "none is in force: nothing would be saved".to_owned();
+        faults.push(("policies".to_owned(), text));
+    }
+    for status in daemon.host.status() {
+        let why = match status.state {
+            PluginState::Disabled => "switched off".to_owned(),
+            PluginState::Failed => {
+                status.stats.last_error.unwrap_or_else(|| "its plugin does not start".to_owned())
+            }
+            PluginState::Starting
+            | PluginState::Ready
+            | PluginState::Busy
+            | PluginState::Waiting
+            | PluginState::Stopped => continue,
+        };
+        faults.push((status.id, why));
+    }
+    let shown = faults.into_iter();
+    shown.map(|(source, detail)| json!({ "source": source, "detail": detail })).collect()
 }
 
 fn metadata(daemon: &Daemon) -> &'static str {
@@ -139,6 +162,14 @@ fn switch(daemon: &mut Daemon, params: &Map<String, Value>, on: bool) -> Reply {
             return Reply::error(BAD_PARAMETERS, error.to_string());
         }
     };
+    let (found, _) = plugins::discover(&daemon.settings.host(&daemon.environment));
+    let is_known = found.iter().any(|found| found.name == plugin)
+        || daemon.host.status().iter().any(|status| status.plugin == plugin);
+    if !is_known {
+        let text =
+            format!("there is no plugin `{name}`; `snooze plugin list` shows those there are");
+        return Reply::error(BAD_PARAMETERS, text);
+    }
     if on {
         daemon.host.enable(&plugin);
     } else {

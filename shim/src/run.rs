@@ -114,6 +114,9 @@ pub(crate) struct Daemon {
     pub(crate) watch: Watch,
     pub(crate) host: Host,
     pub(crate) health: Vec<(String, String)>,
+    /// What is wrong with policies and settings: what was left out at the start, and why the
+    /// last reload was refused.
+    pub(crate) refused: Vec<String>,
     pub(crate) durable: bool,
     pub(crate) started: Now,
     notify: Notify,
@@ -145,7 +148,7 @@ impl Daemon {
         let now = Now::read();
         let mut watch = Watch::new(Facts::default(), boot_id()?, settings.limits);
         let (policies, faults) = settings.policies();
-        for fault in faults {
+        for fault in &faults {
             error!(%fault, "policy left out");
         }
         watch.on(Input::Policies(policies), now);
@@ -170,6 +173,7 @@ impl Daemon {
             watch,
             host,
             health: Vec::new(),
+            refused: faults,
             started: now,
             journal,
             compact_at: SMALL_JOURNAL,
@@ -357,12 +361,15 @@ impl Daemon {
                 self.turn(Input::Policies(policies));
                 self.host.set_entries(self.entries());
                 info!(policies = self.watch.policies().len(), "policies read again");
+                self.refused.clear();
             }
             Err(faults) => {
                 let faults: Vec<String> = faults;
-                for fault in faults {
+                for fault in &faults {
                     error!(%fault, "settings not taken up; those in force stay");
                 }
+                let told = faults.into_iter().map(|fault| format!("reload refused: {fault}"));
+                self.refused = told.collect();
             }
         }
     }

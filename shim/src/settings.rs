@@ -18,6 +18,8 @@ use crate::builtins;
 use crate::plugins::{self, HostSettings, SecretStore};
 use crate::watch::Limits;
 
+/// Where policies are read from when the settings do not say.
+const POLICIES: &str = "/etc/cloudsnooze/policies.d";
 /// Where settings are read from when no file is named.
 pub const FILE: &str = "/etc/cloudsnooze/snoozed.json";
 /// The shortest and the longest poll interval: below, the metadata service throttles; above,
@@ -195,12 +197,7 @@ fn settings(value: &Value, faults: &mut Vec<Fault>) -> Option<Settings> {
         sources: sources(&root, event_handlers.as_ref(), faults),
         limits,
         plugins,
-        policies_directory: directory(
-            &root,
-            "policies_directory",
-            "/etc/cloudsnooze/policies.d",
-            faults,
-        ),
+        policies_directory: directory(&root, "policies_directory", POLICIES, faults),
         inline_policies: inline,
         event_handlers,
         idle: idle(&root, faults),
@@ -401,7 +398,11 @@ impl Settings {
         let mut documents = Vec::new();
         let directory = match fs::read_dir(&self.policies_directory) {
             Ok(directory) => directory,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // The usual one may be missing; one that was named is a slip.
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NotFound
+                    && self.policies_directory == Path::new(POLICIES) =>
+            {
                 return (documents, faults);
             }
             Err(error) => {

@@ -44,7 +44,10 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoTimeLeft { left, needed } => {
-                write!(f, "no time left: {left:?} left, {needed:?} needed")
+                // Nobody needs more than tenths of a second.
+                let tenths = left.subsec_millis() / 100;
+                let left = Duration::new(left.as_secs(), tenths.saturating_mul(100_000_000));
+                write!(f, "too little time: {left:?} left, {needed:?} needed")
             }
             Self::NotInstant => f.write_str("no time at all, and it is not marked `instant`"),
             Self::HandledBefore(step) => write!(f, "{step} handled the event"),
@@ -251,7 +254,7 @@ mod tests {
             120s left
             run  p/db-flush (high 100) within 60s
             run  p/slack (low 10) within 5s, after 60s at the latest
-            drop p/image: no time left: 60s left, 65s needed
+            drop p/image: too little time: 60s left, 65s needed
         "#]],
         );
     }
@@ -366,7 +369,7 @@ mod tests {
             12s left
             run  p/a (high 100) within 2s
             run  p/mark (medium 50) within 5s, after 2s at the latest
-            drop p/b: no time left: 5s left, 6s needed
+            drop p/b: too little time: 5s left, 6s needed
         "#]],
         );
     }
@@ -402,7 +405,7 @@ mod tests {
             run  p/checkpoint (high 80) within 45s
             run  spot/detach (high 70) within 20s, after 45s at the latest
             run  p/slack (low 10) within 10s, after 65s at the latest
-            drop p/archive: no time left: 15s left, 65s needed
+            drop p/archive: too little time: 15s left, 65s needed
         "#]],
         );
     }
@@ -431,7 +434,7 @@ mod tests {
             Why::Cancelled,
         ];
         expect![[r#"
-            no time left: 1.5s left, 6s needed
+            too little time: 1.5s left, 6s needed
             no time at all, and it is not marked `instant`
             p/a handled the event
             the loss is off

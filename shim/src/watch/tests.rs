@@ -559,7 +559,7 @@ fn b5_an_earlier_deadline_tells_what_runs_and_drops_what_no_longer_fits() {
         10 lifecycle/terminate joined by spot/terminate, due 130s, 0 steps
         10 shorten to 115s
         40 p/flush done
-        40 p/image dropped: no time left: 90s left, 105s needed
+        40 p/image dropped: too little time: 90s left, 105s needed
         40 start p/tell for 10s
         40 p/tell done
         40 lifecycle/terminate partial: 2 done, 1 dropped

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use snooze_tests::setup::Setup;
+use snooze_tests::wait;
 use snoozed::exit;
 
 #[test]
@@ -87,6 +88,26 @@ fn g10_a_reload_with_bad_settings_changes_nothing() {
     daemon.hang_up();
     setup.wait_for_log("policies read again");
     assert_eq!(names(), "payments");
+}
+
+#[test]
+fn status_names_all_that_leaves_the_instance_unprotected() {
+    let mut setup = Setup::new();
+    setup.policy("orders", json!([{ "plugin": "no-such-plugin" }]));
+    fs::write(setup.path("policies.d/bad.json"), "{}").unwrap();
+    let daemon = setup.start();
+    let told = wait::until("the faults", || {
+        let faults = daemon.ask("STATUS", json!({}))["faults"].to_string();
+        let whole = faults.contains("bad.json") && faults.contains("orders/no-such-plugin");
+        whole.then_some(faults)
+    });
+    assert!(told.contains("there is no plugin `no-such-plugin`"), "{told}");
+    daemon.hang_up();
+    setup.wait_for_log("settings not taken up");
+    let faults = daemon.ask("STATUS", json!({}))["faults"].to_string();
+    assert!(faults.contains("reload refused"), "{faults}");
+    let refused = daemon.call("PLUGIN_DISABLE", json!({ "name": "another" }));
+    assert!(refused.error.contains("there is no plugin `another`"), "{}", refused.error);
 }
 
 /// The exit code of a daemon that cannot start, and what it said.
