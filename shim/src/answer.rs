@@ -59,18 +59,18 @@ fn faults(daemon: &Daemon) -> Vec<Value> {
         faults.push(("policies".to_owned(), text));
     }
     for status in daemon.host.status() {
-        let why = match status.state {
-            PluginState::Disabled => "switched off".to_owned(),
-            PluginState::Failed => {
-                status.stats.last_error.unwrap_or_else(|| "its plugin does not start".to_owned())
-            }
+        let is_down = match status.state {
+            PluginState::Failed | PluginState::Disabled => true,
+            PluginState::Waiting => status.stats.last_error.is_some(),
             PluginState::Starting
             | PluginState::Ready
             | PluginState::Busy
-            | PluginState::Waiting
-            | PluginState::Stopped => continue,
+            | PluginState::Stopped => false,
         };
-        faults.push((status.id, why));
+        if is_down {
+            let why = status.stats.last_error.filter(|_| status.state != PluginState::Disabled);
+            faults.push((status.id, why.unwrap_or_else(|| status.state.as_str().to_owned())));
+        }
     }
     let shown = faults.into_iter();
     shown.map(|(source, detail)| json!({ "source": source, "detail": detail })).collect()
