@@ -55,7 +55,7 @@ impl Attendant {
                 self.vote(vote).await;
                 return Some(process);
             }
-            Err(trouble) => self.work.redactor.text(&trouble.to_string()),
+            Err(trouble) => trouble.told(&self.work.redactor),
         };
         self.vote(Some(Vote::unknown(trouble.as_str()))).await;
         self.bury(process, Some(&trouble)).await;
@@ -80,7 +80,7 @@ impl Attendant {
             }
             Err(Trouble::Stopped) => Some(process),
             Err(trouble) => {
-                let text = self.work.redactor.text(&trouble.to_string());
+                let text = trouble.told(&self.work.redactor);
                 tracing::warn!(step = %self.entry.id, error = text, "plugin is not well");
                 self.bury(process, Some(&text)).await;
                 None

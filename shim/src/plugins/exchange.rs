@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use snooze_plugin::wire::{Answer, Reply, read_reply};
 
+use super::Redactor;
 use super::process::{Ending, NotWritten};
 use crate::launch::Fault;
 
@@ -30,6 +31,17 @@ pub(super) enum Trouble {
     Launch(Fault),
     #[error("the daemon stops")]
     Stopped,
+}
+
+impl Trouble {
+    /// The text without secrets. An excerpt may end within one, where it was cut.
+    pub(super) fn told(&self, redactor: &Redactor) -> String {
+        let text = self.to_string();
+        match (self, text.strip_suffix('`')) {
+            (Self::Broken(_), Some(cut)) => redactor.cut_text(cut) + "`",
+            _ => redactor.text(&text),
+        }
+    }
 }
 
 /// What one line means for the request that is open.
@@ -84,6 +96,14 @@ mod tests {
 
     fn said(line: &str) -> Said {
         judge(line.as_bytes(), 7)
+    }
+
+    #[test]
+    fn g11_an_excerpt_that_ends_within_a_secret_shows_nothing_of_it() {
+        let redactor = Redactor::new(&["S3CR3T-CANARY".to_owned()]);
+        let line = format!("{}S3CR3T-CANARY", "x".repeat(195));
+        let told = Trouble::Broken(broken(line.as_bytes())).told(&redactor);
+        assert!(told.ends_with("x***`"), "{told}");
     }
 
     fn broken(line: &[u8]) -> String {

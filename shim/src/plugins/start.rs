@@ -76,7 +76,7 @@ impl Attendant {
             Ok(process) => Some(process),
             Err(Trouble::Stopped) => None,
             Err(trouble) => {
-                let text = self.work.redactor.text(&trouble.to_string());
+                let text = trouble.told(&self.work.redactor);
                 tracing::warn!(step = %self.entry.id, plugin = %self.entry.plugin, error = text,
                     "plugin cannot start");
                 self.failed(&text).await;

@@ -159,7 +159,7 @@ impl Attendant {
     }
 
     pub(super) fn outcome_of(&self, trouble: Trouble) -> Outcome {
-        let text = self.work.redactor.text(&trouble.to_string());
+        let text = trouble.told(&self.work.redactor);
         match trouble {
             Trouble::Time => Outcome::TimedOut,
             Trouble::Broken(_) => Outcome::BrokenReply(text),
