@@ -43,6 +43,8 @@ pub(super) struct Process {
     last_id: u64,
     /// It wants `"jsonrpc"` in requests.
     pub(super) jsonrpc: bool,
+    /// It has answered: what ends is the plugin, not its launcher.
+    pub(super) has_started: bool,
     ended: Option<Ending>,
     /// The task that reads its log.
     log: JoinSet<()>,
@@ -110,6 +112,7 @@ impl Process {
             heard: VecDeque::new(),
             last_id: 0,
             jsonrpc: false,
+            has_started: false,
             ended: None,
             log,
         })
@@ -182,7 +185,7 @@ impl Process {
 
     fn note_end(&mut self, status: std::io::Result<ExitStatus>) {
         let was_killed = !matches!(&status, Ok(status) if status.signal().is_none());
-        self.ended = Some(ending_of(status));
+        self.ended = Some(ending_of(status, self.has_started));
         keepers::forget(self.pid, was_killed);
     }
 
@@ -249,13 +252,13 @@ impl Drop for Process {
 }
 
 /// Keepers end with the code of their plugin, or with 128 and the number of a signal.
-fn ending_of(status: std::io::Result<ExitStatus>) -> Ending {
+fn ending_of(status: std::io::Result<ExitStatus>, has_started: bool) -> Ending {
     let Ok(status) = status else { return Ending::Exited(255) };
     if let Some(signal) = status.signal() {
         return Ending::Killed(u8::try_from(signal).unwrap_or(u8::MAX));
     }
     match u8::try_from(status.code().unwrap_or(255)).unwrap_or(255) {
-        CANNOT_START => Ending::NotStarted,
+        CANNOT_START if !has_started => Ending::NotStarted,
         code @ 129..=192 => Ending::Killed(code - 128),
         code => Ending::Exited(code),
     }
@@ -281,6 +284,13 @@ fn lock_name(entry: &str) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f4_the_exit_code_of_a_launcher_is_any_other_code_once_the_plugin_has_started() {
+        let status = || Ok(ExitStatus::from_raw(i32::from(CANNOT_START) << 8));
+        assert_eq!(ending_of(status(), false), Ending::NotStarted);
+        assert_eq!(ending_of(status(), true), Ending::Exited(CANNOT_START));
+    }
 
     #[test]
     fn each_step_has_a_lock_file_of_its_own() {

@@ -170,6 +170,7 @@ impl Attendant {
             Answer::NotSupported => return Err(cannot("the plugin knows no Info".to_owned())),
         };
         info.protocol.common(PROTOCOL).map_err(|source| cannot(source.to_string()))?;
+        process.has_started = true;
         process.jsonrpc = info.jsonrpc;
         self.show(|face| face.info = Some(info));
 
