@@ -1,6 +1,6 @@
 //! The host as the run loop sees it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ const STARTS: usize = 8;
 
 /// Orders that an attendant may have before it reads them.
 const ORDERS: usize = 64;
+
+/// Runs that a place remembers: more than can be open there at once.
+const RUNS: usize = 2 * ORDERS;
 
 /// What the end of a plugin may take beyond its grace: two waits of a second for its keeper, and
 /// a sweep.
@@ -42,6 +45,8 @@ pub struct Host {
 struct Place {
     entry: Entry,
     orders: mpsc::Sender<Order>,
+    /// The latest runs that it was given.
+    runs: VecDeque<u64>,
     face: Arc<Mutex<Face>>,
     tail: Arc<Mutex<Tail>>,
 }
@@ -98,16 +103,18 @@ impl Host {
             self.disabled.contains(&entry.plugin),
         );
         self.tasks.spawn(attendant.attend());
-        self.places.insert(entry.id.clone(), Place { entry, orders, face, tail });
+        self.places
+            .insert(entry.id.clone(), Place { entry, orders, runs: VecDeque::new(), face, tail });
     }
 
     /// Has a step done. Never blocks; exactly one [`Report::Ended`] follows.
     pub fn handle(&mut self, run: Run) {
         let run_id = run.run_id;
         let came = Instant::now();
-        let refusal = match self.places.get(&run.entry_id) {
+        let refusal = match self.places.get_mut(&run.entry_id) {
             None => Some(format!("there is no handler `{}`", run.entry_id)),
             Some(place) => {
+                place.remember(run_id);
                 let sent = place.orders.try_send(Order::Run { run, came });
                 sent.err().map(|_| "its plugin takes no orders".to_owned())
             }
@@ -125,7 +132,9 @@ impl Host {
     /// A run has at most so much time left; more than it had it never gets.
     pub fn shorten(&mut self, run_id: u64, budget_left: Duration) {
         let deadline = Instant::now() + budget_left;
-        for place in self.places.values().chain(&self.retired) {
+        // An order to all would fill their inboxes when many runs are shortened at once.
+        let all = self.places.values().chain(&self.retired);
+        for place in all.filter(|place| place.runs.contains(&run_id)) {
             let _ = place.orders.try_send(Order::Shorten { run_id, deadline });
         }
     }
@@ -190,6 +199,13 @@ impl Host {
 }
 
 impl Place {
+    fn remember(&mut self, run_id: u64) {
+        self.runs.push_back(run_id);
+        if self.runs.len() > RUNS {
+            self.runs.pop_front();
+        }
+    }
+
     fn status(&self) -> PluginStatus {
         let face = self.face.lock().unwrap_or_else(PoisonError::into_inner);
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,5 +221,44 @@ impl Place {
             stderr_tail: tail.text(),
             stderr_bytes: tail.total,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value};
+
+    use super::*;
+    use crate::plugins::{Limits, SecretStore};
+
+    #[tokio::test]
+    async fn shortening_a_hundred_runs_at_once_reaches_each_of_them() {
+        let settings = HostSettings {
+            program: "/proc/self/exe".into(),
+            builtins: Vec::new(),
+            directories: Vec::new(),
+            allowed: None,
+            pins: BTreeMap::new(),
+            run_directory: "/".into(),
+            secrets: SecretStore::default(),
+            limits: Limits::default(),
+        };
+        let mut host = Host::new(settings, mpsc::channel(1).0);
+        let entry = |id: u64| Entry {
+            id: id.to_string(),
+            plugin: "nothing".parse().unwrap(),
+            config: Map::new(),
+        };
+        host.set_entries((0..100).map(entry).collect());
+        let (budget, grace) = (Duration::from_secs(60), Duration::from_secs(1));
+        for run_id in 0..100 {
+            let entry_id = run_id.to_string();
+            host.handle(Run { run_id, entry_id, event: Value::Null, budget, grace });
+        }
+        for run_id in 0..100 {
+            host.shorten(run_id, Duration::from_secs(1));
+        }
+        // Nobody has read yet: a run and its shortening wait for each.
+        assert!(host.places.values().all(|place| place.orders.capacity() == ORDERS - 2));
     }
 }
