@@ -17,6 +17,8 @@ const LINE: usize = 4 * 1024;
 
 /// How much of one plugin's log goes into ours per period, so that it cannot fill the disk.
 const SHARE: usize = 64 * 1024;
+/// What a line costs in our log beside its text, so that short ones are not for nothing.
+const LINE_COST: usize = 128;
 const SHARE_PERIOD: Duration = Duration::from_secs(60);
 
 /// The end of a plugin's log.
@@ -131,9 +133,10 @@ impl Share {
         if now.duration_since(self.since) >= SHARE_PERIOD {
             (self.since, self.left) = (now, SHARE);
         }
-        let fits = length <= self.left;
+        let cost = length + LINE_COST;
+        let fits = cost <= self.left;
         if fits {
-            self.left -= length;
+            self.left -= cost;
         } else {
             self.dropped += length;
         }
@@ -161,8 +164,11 @@ mod tests {
         let start = Instant::now();
         let mut share = Share::new(start);
         let taken = (0..100).filter(|_| share.take(1024, start)).count();
-        assert_eq!((taken, share.dropped), (64, 36 * 1024));
+        assert_eq!((taken, share.dropped), (56, 44 * 1024));
         assert!(share.take(1024, start + SHARE_PERIOD));
+        let mut share = Share::new(start);
+        let taken = (0..100_000).filter(|_| share.take(1, start)).count();
+        assert!(taken * LINE_COST <= SHARE, "{taken} lines of one character");
     }
 
     #[test]
