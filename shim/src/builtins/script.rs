@@ -107,7 +107,9 @@ impl Plugin for SpotInterruptHandler {
             ));
         }
         let result = run(script, &environment(event), limit);
-        self.remember(event);
+        if result.is_ok() {
+            self.remember(event);
+        }
         Ok(match result {
             Ok(Ended { error: None, output }) => Handled { handled: true, ..Handled::default() }
                 .and("success", true)

@@ -46,6 +46,18 @@ fn the_script_runs_and_the_result_has_the_keys_of_the_sample() {
     assert_eq!(plugin.supported_events().unwrap(), ["cloud.spot.interrupt"]);
 }
 
+#[test]
+fn a_script_that_could_not_be_run_does_not_count_as_handled() {
+    let folder = TempDir::new().unwrap();
+    let path = script(&folder, "true");
+    std::fs::write(&path, "#!/no/such/shell\n").unwrap();
+    let mut plugin = plugin(&path, json!({}));
+    for _ in 0..2 {
+        let handled = plugin.handle_event(&notice("one", json!(118))).unwrap();
+        assert_eq!(handled.more["success"], false, "{handled:?}");
+    }
+}
+
 // S1-47
 #[test]
 fn a_second_event_of_the_same_incident_does_not_run_the_script_again() {
