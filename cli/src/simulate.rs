@@ -19,6 +19,9 @@ use crate::{incident, screen, text};
 const EVERY: Duration = Duration::from_millis(200);
 /// How long after its deadline an incident must be closed.
 const AFTER_DEADLINE: Duration = Duration::from_secs(30);
+/// A drill that saves nothing must not pass.
+const NOTHING: &str = "the drill saved nothing: there was no step to do; `snooze explain last` \
+                       tells of each policy why it does not match";
 
 /// Have the daemon go through a loss as a drill, and show how it ends
 #[derive(Debug, clap::Args)]
@@ -27,13 +30,14 @@ Examples: snooze simulate spot --seconds 30
           snooze simulate spot --action hibernate --dry-run
 
 Handlers really run, unless their policy says `\"drill\": \"rehearse\"`.
-Exit codes: 0 the outcome is `done` (or something would run), 1 it is another.")]
+Exit codes: 0 the outcome is `done` (or something would run), 1 it is another, or there was
+nothing to do.")]
 pub(crate) struct Args {
     /// spot, rebalance, termination, scale, or an event type
     #[arg(value_name = "WHAT")]
     what: String,
     /// What is done to the instance: terminate, stop or hibernate
-    #[arg(long, default_value = "terminate")]
+    #[arg(long, default_value = "terminate", value_parser = ["terminate", "stop", "hibernate"])]
     action: String,
     /// How long the instance still has
     #[arg(long, value_name = "N", default_value_t = 120.0)]
@@ -60,6 +64,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     }
     let known = follow(key, args.seconds, context)?;
     screen::show(context.json, &known, |known| format!("\n{}", incident::person(known)))?;
+    if list(&known, "steps").is_empty() {
+        return Err(Failure::new(exit::NO, NOTHING));
+    }
     let done = known.get("outcome").and_then(Value::as_str) == Some("done");
     Ok(if done { exit::OK } else { exit::NO })
 }

@@ -123,6 +123,28 @@ fn a_drill_is_followed_to_its_outcome() {
 }
 
 #[test]
+fn a_drill_in_which_nothing_was_to_be_done_does_not_pass() {
+    let daemon = Daemon::start(|command, _| {
+        Ok(match command {
+            "STATUS" => json!({}),
+            "EVENT" => json!({ "event_id": "e-1", "incident": KEY }),
+            _ => json!({ "incident": KEY, "outcome": "done", "steps": [], "policies": [] }),
+        })
+    });
+    let run = daemon.snooze(&["simulate", "spot"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.err.contains("the drill saved nothing"), "{}", run.err);
+}
+
+#[test]
+fn a_drill_takes_no_action_that_no_notice_has() {
+    let daemon = Daemon::start(|_, _| Ok(json!({})));
+    let run = daemon.snooze(&["simulate", "spot", "--action", "reboot"]);
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(daemon.asked().is_empty());
+}
+
+#[test]
 fn a_dry_run_makes_the_plan_here_and_sends_no_event() {
     let place = Place::new();
     let policies = place.directory(
