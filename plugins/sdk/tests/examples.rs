@@ -73,7 +73,7 @@ fn the_python_plugin_says_why_it_could_not_save() {
 // S1-23, S1-26 to S1-28
 #[test]
 fn the_redis_voter_counts_clients_and_answers_as_the_printed_plugin_does() {
-    let Some(mut monitor) = Example::python("redis_monitor.py") else { return };
+    let Some(mut monitor) = Example::python("redis-monitor.py") else { return };
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", server.local_addr().unwrap());
     thread::spawn(move || answer_info(&server, &[3, 5]));

@@ -59,7 +59,7 @@ fn our_redis_voter_does_the_same_without_a_library() {
     }
     let folder = TempDir::new().unwrap();
     let plugin = folder.path().join("plugins/redis-monitor.py");
-    place::install(&place::root().join("plugins/examples/redis_monitor.py"), &plugin, None);
+    place::install(&place::root().join("plugins/examples/redis-monitor.py"), &plugin, None);
     votes(folder.path());
 }
 
