@@ -13,7 +13,7 @@ use crate::{incident, screen, text};
 #[command(after_help = "Example: snooze history --limit 5")]
 pub(crate) struct Args {
     /// How many
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
 

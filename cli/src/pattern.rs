@@ -11,6 +11,9 @@ use crate::daemon::Context;
 use crate::failure::Failure;
 use crate::{files, screen, text};
 
+/// Both ways to call it.
+const FORMS: &str = "name `--pattern FILE` and `--event FILE`, or `--suite FILE`";
+
 /// Try event patterns out
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -26,7 +29,7 @@ Exit codes: 0 it matches, 1 it does not (or a case failed), 3 a file cannot be u
 #[derive(Debug, clap::Args)]
 pub(crate) struct Test {
     /// A file with an event pattern
-    #[arg(long, value_name = "FILE", requires = "event", required_unless_present = "suite")]
+    #[arg(long, value_name = "FILE", requires = "event")]
     pattern: Option<PathBuf>,
     /// A file with an event
     #[arg(long, value_name = "FILE", requires = "pattern")]
@@ -44,7 +47,7 @@ pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
     match (&test.suite, &test.pattern, &test.event) {
         (Some(suite), _, _) => run_suite(suite, context),
         (None, Some(pattern), Some(event)) => one(pattern, event, test.explain, context),
-        (None, _, _) => Err(Failure::usage("name --pattern and --event, or --suite")),
+        (None, _, _) => Err(Failure::usage(FORMS)),
     }
 }
 

@@ -112,6 +112,9 @@ fn person(plugins: &Value) -> String {
         1 => "no plugins\n".to_owned(),
         _ => text::table(&rows),
     };
+    for failed in failed(plugins) {
+        out.push_str(&format!("failed {}: {}\n", cell(failed, "id"), cell(failed, "last_error")));
+    }
     for missing in missing(plugins) {
         out.push_str(&format!(
             "missing {}: the handler {} needs it\n",
@@ -128,6 +131,12 @@ fn person(plugins: &Value) -> String {
 /// The handlers that a plugin runs for.
 fn running<'a>(plugins: &'a Value, name: &str) -> Vec<&'a Value> {
     list(plugins, "running").iter().filter(|entry| cell(entry, "plugin") == name).collect()
+}
+
+/// The handlers that cannot run, and tell why.
+fn failed(plugins: &Value) -> impl Iterator<Item = &Value> {
+    let is = |entry: &&Value| cell(entry, "state") == "failed" && cell(entry, "last_error") != "-";
+    list(plugins, "running").iter().filter(is)
 }
 
 /// The handlers whose plugin is not there.
@@ -260,7 +269,7 @@ mod tests {
                   "calls": 2, "failures": 0, "last_error": null,
                   "log": ["two\u{1b}[2J", "one"] },
                 { "id": "orders/gone", "plugin": "gone", "state": "failed",
-                  "calls": 0, "failures": 5 }
+                  "calls": 0, "failures": 5, "last_error": "no\nsuch plugin" }
             ]
         })
     }
@@ -272,6 +281,7 @@ mod tests {
             PLUGIN            KIND      VERSION  RUNS                     STATE     CALLS  FAILED
             app-checkpointer  built-in  1.0.0    orders/app-checkpointer  ready     2      0
             hello             external  -        -                        not used  -      -
+            failed orders/gone: no\nsuch plugin
             missing gone: the handler orders/gone needs it
             refused /p/x\u{1b}: it is a symbolic link
         "#]]

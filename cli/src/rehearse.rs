@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use snooze_event::{Event, EventId, LossAction, wire};
+use snooze_event::{Event, EventId, wire};
 use snooze_policy::{Facts, Plan, Policy, document, schedule, select, steps};
 use snoozed::exit;
 
@@ -134,10 +134,11 @@ impl Rehearsal {
 
     fn person(&self) -> String {
         let event = &self.event;
-        let action = event.action.as_ref().map_or("", LossAction::as_str);
+        let action = event.action.as_ref().map(|action| format!(" {}", action.as_str()));
         let mut out = format!(
-            "event {} {action}, from {}, at {}\n",
+            "event {}{}, from {}, at {}\n",
             event.kind,
+            text::shown(&action.unwrap_or_default()),
             text::shown(&event.source),
             event.time
         );

@@ -1,5 +1,6 @@
 //! `snooze status`.
 
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use crate::{incident, screen, text};
 
 /// How often `--watch` looks.
 const EVERY: Duration = Duration::from_secs(1);
-/// Takes the cursor home and clears what is below.
+/// Takes a terminal's cursor home and clears what is below.
 const CLEAR: &[u8] = b"\x1b[H\x1b[J";
 
 /// Show what the daemon is doing
@@ -35,16 +36,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
 
 /// Goes on while the daemon is away: watching a restart is one use of it.
 fn watch(context: &Context) -> Result<u8, Failure> {
+    let clear = if io::stdout().is_terminal() { CLEAR } else { b"\n" };
     loop {
         let status = context.ask("STATUS", json!({}));
         match (status, context.json) {
             (Ok(status), true) => screen::raw(text::json_line(&status).as_bytes())?,
             (Ok(status), false) => {
-                screen::raw(CLEAR)?;
+                screen::raw(clear)?;
                 screen::say(&person(&status))?;
             }
             (Err(Failure::Said { text, .. }), false) => {
-                screen::raw(CLEAR)?;
+                screen::raw(clear)?;
                 screen::say(&format!("{text}\n"))?;
             }
             (Err(failure), _) => return Err(failure),

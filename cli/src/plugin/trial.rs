@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use snooze_event::{IncidentKey, wire};
+use snooze_event::{IncidentKey, PluginName, wire};
 use snooze_plugin::wire::{Answer, Method, request_line};
 use snooze_plugin::{Handled, Info, Metrics, PROTOCOL, Vote};
+use snoozed::launch::inspect;
 
 use super::child::Plugin;
 use crate::failure::Failure;
@@ -117,6 +118,7 @@ impl Trial {
             Failure::file(file.unwrap_or_default(), format!("cannot be started: {source}"))
         })?;
         let mut talk = Talk { plugin, next: 1, points: Vec::new(), jsonrpc: false };
+        talk.file(&self.program);
         if talk.info(start) {
             self.talk(&mut talk);
             talk.end();
@@ -181,6 +183,21 @@ impl Talk {
         let params = params.as_object().cloned().unwrap_or_default();
         let line = request_line(method, params, id, self.jsonrpc);
         self.plugin.ask(&line, id, limit).map(|reply| reply.answer)
+    }
+
+    /// Whether the daemon would run the file: its name, owner and mode, and its directory's.
+    fn file(&mut self, program: &[PathBuf]) {
+        // More than one word is a built-in plugin, which has no file of its own.
+        let [path] = program else { return };
+        let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else { return };
+        let start = Instant::now();
+        let text = file.to_string_lossy();
+        let name = text.split_once('.').map_or(&*text, |(name, _)| name);
+        let seen = name.parse::<PluginName>().map_err(|why| why.to_string()).and_then(|name| {
+            inspect(directory, file, None).map_err(|why| why.to_string())?;
+            Ok(format!("{name}, as the daemon wants it"))
+        });
+        self.note("file", start, seen);
     }
 
     /// Whether it is worth going on.

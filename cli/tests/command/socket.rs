@@ -189,6 +189,23 @@ fn a_closed_output_ends_the_command_quietly() {
     assert_eq!(err, "");
 }
 
+#[test]
+fn what_watches_into_a_file_gets_no_codes_of_a_terminal() {
+    let daemon = Daemon::start(|_, _| Ok(json!({ "version": "0.1.0" })));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_snooze"))
+        .args(["--socket", &daemon.path, "status", "--watch"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut lines).unwrap();
+    out.read_line(&mut lines).unwrap();
+    drop(out);
+    assert!(child.wait().unwrap().success());
+    assert!(lines.starts_with("\nsnoozed "), "{lines:?}");
+}
+
 fn known(mut step: Value, outcome: Value) -> Value {
     step["step"] = json!("p/a");
     json!({ "incident": KEY, "event_type": "cloud.spot.interrupt", "drill": true,

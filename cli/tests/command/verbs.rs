@@ -1,11 +1,13 @@
 //! Verbs that need no daemon.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::snooze::{Place, snooze};
 use expect_test::expect;
 use serde_json::{Value, json};
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/samples");
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/examples");
 
 const POLICY: &str = r#"{
     "name": "orders-db",
@@ -173,14 +175,25 @@ fn config_check_tells_all_faults_at_once() {
     assert_eq!(snooze(["config", "check", "/no/settings"]).code, 3);
 }
 
+#[test]
+fn an_event_without_an_action_is_told_without_one() {
+    let place = Place::new();
+    let policies = place.file("p.json", POLICY);
+    let run = snooze(["rehearse", "custom.deploy", "--policies", &policies]);
+    assert!(run.out.starts_with("event custom.deploy, from "), "{}", run.out);
+}
+
 // S0-13
 #[test]
 fn plugin_test_judges_the_example_in_shell() {
-    let plugin = format!("{EXAMPLES}/hello.sh");
+    let place = Place::new();
+    // A checkout may be writable for a group, which the daemon refuses.
+    let plugin = place.program("hello.sh", include_str!("../../../plugins/examples/hello.sh"));
     let run = snooze(["--json", "plugin", "test", &plugin]);
     assert_eq!(run.code, 0, "{}", run.out);
     let verdicts: Vec<String> = points(&run.json());
     expect![[r#"
+        ok file
         ok start and Info
         none Configure
         none Initialize
@@ -224,6 +237,21 @@ fn c11_plugin_test_names_what_a_broken_plugin_does() {
 }
 
 #[test]
+fn plugin_test_tells_of_a_file_that_the_daemon_would_not_run() {
+    let place = Place::new();
+    let hello = include_str!("../../../plugins/examples/hello.sh");
+    let open = place.program("open", hello);
+    fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+    let nameless = place.program("under_score.sh", hello);
+    for (plugin, why) in [(open, "mode 0777"), (nameless, "\"under_score\" is not a plugin name")] {
+        let run = snooze(["plugin", "test", &plugin]);
+        assert_eq!(run.code, 1, "{}", run.out);
+        let first = run.out.lines().next().unwrap();
+        assert!(first.starts_with("FAIL  file") && first.contains(why), "{}", run.out);
+    }
+}
+
+#[test]
 fn plugin_test_of_what_is_no_plugin_ends_soon() {
     let run = snooze(["plugin", "test", "/bin/true"]);
     assert_eq!(run.code, 1);
@@ -242,7 +270,10 @@ fn plugin_test_of_a_plugin_that_floods_ends_soon() {
 
 #[test]
 fn wrong_usage_ends_with_2_and_help_with_0() {
-    assert_eq!(snooze(["pattern", "test"]).code, 2);
+    let bare = snooze(["pattern", "test"]);
+    assert_eq!(bare.code, 2);
+    assert!(bare.err.contains("--event") && bare.err.contains("--suite"), "{}", bare.err);
+    assert_eq!(snooze(["history", "--limit", "0"]).code, 2);
     assert_eq!(snooze(["no-such-verb"]).code, 2);
     assert_eq!(snooze(["--help"]).code, 0);
     for shell in ["bash", "zsh", "fish"] {
