@@ -3,12 +3,13 @@
 //! Every reader is a pure function from a text, or from JSON that was parsed within the limits
 //! below, to our own words. What cannot be read today cannot be read on a retry.
 
+pub mod base64;
 pub mod cloudevents;
+pub mod command;
 pub mod eventbridge;
 pub mod imds;
 pub mod plugin;
 
-mod base64;
 mod field;
 mod loss;
 mod time;

@@ -1,7 +1,9 @@
 //! The standard base64 alphabet (RFC 4648, section 4), with or without padding.
 
-/// The bytes of a text; `None` when it is no base64.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+/// The bytes of a text; `None` when it is no base64, or has bits to spare that are not zero, so
+/// that no two texts of one length say the same.
+#[must_use]
+pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     let padding = text.len() - digits.len();
     // One digit alone is less than a byte.
@@ -18,7 +20,7 @@ pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
             bytes.push(u8::try_from(held >> bits & 0xff).ok()?);
         }
     }
-    Some(bytes)
+    (held & ((1 << bits) - 1) == 0).then_some(bytes)
 }
 
 fn sextet(digit: u8) -> Option<u32> {
@@ -47,6 +49,8 @@ mod tests {
             ("Zm9vYmE=", Some("fooba")),
             ("Zm9vYmFy", Some("foobar")),
             ("Zm9vYg", Some("foob")),
+            ("Zm9vYh==", None),
+            ("Zm9=", None),
             ("Z", None),
             ("Zg=", None),
             ("Zg===", None),

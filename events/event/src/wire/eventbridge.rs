@@ -14,7 +14,7 @@
 //! | `aws.health` | AWS Health Event, service EC2, category scheduledChange | `cloud.instance.termination`, one for each instance | warning |
 //! | `cloudsnooze.drill` | any of these | the same, marked as a drill | the same |
 //! | `cloudsnooze.shim`, `cloudsnooze.cloud` | any | the CloudEvent in `detail` | as it says |
-//! | other than `aws.*` | `custom`, `custom.*` | that | info |
+//! | other than `aws.*` | `custom`, `custom.*`, `trigger.teardown`, `trigger.scale`, `trigger.update` | that | info |
 //! | any other | | unknown, `com.amazonaws.<service>.<detail-type>` or `bus.<source>.<detail-type>` | info |
 //!
 //! Spot deadlines are two minutes after the event's time, for hibernation that time itself. The
@@ -54,6 +54,9 @@ const SCALING: [(&str, Severity); 10] = [
     ("EC2 Auto Scaling Instance Refresh Cancelled", Severity::Info),
     ("EC2 Auto Scaling Instance Refresh Checkpoint Reached", Severity::Info),
 ];
+
+/// A prefix that one producer of triggers puts before their names.
+const VENDOR: &str = "io.roost-keeper.";
 
 /// The longest name made for an unknown kind.
 const LONGEST_NAME: usize = 128;
@@ -317,16 +320,24 @@ fn health_action(code: &str) -> LossAction {
     }
 }
 
-/// Our own CloudEvents, custom events, and all that we do not know.
+/// Our own CloudEvents, custom events, triggers from outside, and all that we do not know.
 fn other(envelope: Envelope) -> Result<Vec<Event>, ReadError> {
     if OWN_SOURCES.contains(&envelope.source.as_str()) {
         return own(envelope);
     }
-    let named = envelope.detail_type.parse().ok();
-    let is_custom = |kind: &EventType| matches!(kind, EventType::Custom(_));
-    let custom = named.filter(|kind| is_custom(kind) && !envelope.source.starts_with("aws."));
-    let kind = custom.unwrap_or_else(|| unknown_kind(&envelope.source, &envelope.detail_type));
-    let keys = ["instance-id", "EC2InstanceId", "instanceID"];
+    let name = envelope.detail_type.strip_prefix(VENDOR).unwrap_or(&envelope.detail_type);
+    let from_outside = name.parse().ok().filter(|kind| {
+        matches!(
+            kind,
+            EventType::Custom(_)
+                | EventType::TriggerTeardown
+                | EventType::TriggerScale
+                | EventType::TriggerUpdate
+        ) && !envelope.source.starts_with("aws.")
+    });
+    let kind =
+        from_outside.unwrap_or_else(|| unknown_kind(&envelope.source, &envelope.detail_type));
+    let keys = ["instance-id", "EC2InstanceId", "instanceID", "instance"];
     let instance = keys.iter().find_map(|key| envelope.text(key).parse().ok());
     Ok(vec![Event { instance, ..envelope.event(kind) }])
 }

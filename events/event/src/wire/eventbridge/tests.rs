@@ -175,6 +175,24 @@ fn c6_a_forged_source_does_not_become_a_loss() {
 }
 
 #[test]
+fn s4_18_s4_19_s4_20_triggers_come_from_outside_and_never_from_aws() {
+    let mut envelope = sample("event-spot-interruption-terminate.json");
+    envelope["detail"] = json!({ "instance": "i-0123456789abcdef0", "action": "stop" });
+    for name in ["trigger.teardown", "trigger.scale", "trigger.update"] {
+        for prefix in ["", "io.roost-keeper."] {
+            envelope["source"] = json!("my.operator");
+            envelope["detail-type"] = json!(format!("{prefix}{name}"));
+            let event = read(&envelope.to_string()).unwrap().remove(0);
+            assert_eq!(event.kind.as_str(), name);
+            assert_eq!(event.instance.unwrap().as_str(), "i-0123456789abcdef0");
+            envelope["source"] = json!("aws.operator");
+            let event = read(&envelope.to_string()).unwrap().remove(0);
+            assert!(matches!(event.kind, EventType::Unknown(_)), "{}", event.kind);
+        }
+    }
+}
+
+#[test]
 fn s1_36_custom_events_come_by_the_bus_too() {
     let mut envelope = sample("event-spot-interruption-terminate.json");
     (envelope["source"], envelope["detail-type"]) = (json!("my.app"), json!("custom.deploy"));
