@@ -13,7 +13,7 @@ use crate::json;
 use crate::policy::{
     Action, ActionName, DEFAULT_RESERVE, Dispatch, Drill, Handler, Policy, PolicyName, When,
 };
-use crate::{Fault, select};
+use crate::{Fault, action, select};
 
 /// The version of the format, major and minor, of documents that do not say theirs.
 const FORMAT: (u32, u32) = (1, 0);
@@ -255,11 +255,17 @@ fn action(fields: &Fields<'_>, unknown: Unknown, faults: &mut Vec<Fault>) -> Opt
     let mut strange = Vec::new();
     let name = fields.word("action", &ActionName::WORDS, &mut strange);
     let when = fields.word("when", &When::WORDS, &mut strange);
-    let when = when.or_else(|| fields.get("when").is_none().then_some(When::Now));
     if unknown == Unknown::Refuse {
         faults.append(&mut strange);
     }
-    Some(Action { name: name?, when: when?, config })
+    let name = name?;
+    action::check(name, fields, unknown, faults);
+    let when = when.or_else(|| fields.get("when").is_none().then(|| name.usual()))?;
+    if name.usual() == When::Outcome && when == When::Now {
+        let text = format!("`{}` waits for the outcome: expected `outcome`", name.as_str());
+        faults.push(fields.fault("when", &text));
+    }
+    Some(Action { name, when, config })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ const PAGE: &str = include_str!("../../../docs/policies.md");
 #[test]
 fn every_policy_shown_is_read_without_a_fault() {
     let blocks = blocks("json");
-    assert_eq!(blocks.len(), 8);
+    assert_eq!(blocks.len(), 9);
     for block in blocks {
         let value: Value = serde_json::from_str(block).unwrap();
         let events = value.get("event_handlers");
@@ -56,6 +56,18 @@ fn every_event_type_and_action_is_named() {
     let actions = ActionName::WORDS.map(|(word, _)| word);
     for word in EventType::names().chain(actions) {
         assert!(PAGE.contains(&format!("`{word}`")), "{word}");
+    }
+}
+
+#[test]
+fn every_action_has_a_row_with_all_its_keys() {
+    for (word, action) in ActionName::WORDS {
+        let row = PAGE.lines().find(|line| line.starts_with(&format!("| `{word}` |"))).unwrap();
+        for key in action.keys() {
+            assert!(row.contains(&format!("`{}`", key.name)), "{word}: {}", key.name);
+            let required = format!("`{}` (required", key.name);
+            assert_eq!(row.contains(&required), key.required, "{word}: {}", key.name);
+        }
     }
 }
 

@@ -14,12 +14,14 @@
 //! panics on any text. No value of a handler's `config` stands in a fault or in debug output,
 //! since secrets may stand there.
 
+mod action;
 mod check;
 #[cfg(test)]
 mod documents;
 mod fault;
 mod fields;
 mod json;
+pub mod ledger;
 mod policy;
 #[cfg(test)]
 mod samples;
@@ -36,6 +38,7 @@ pub mod strict {
     pub use crate::json::parse;
 }
 
+pub use action::{ActionKey, Form, cloud_secret, tags_of};
 pub use check::{check, read_all};
 pub use fault::Fault;
 pub use json::{DEPTH, SIZE};

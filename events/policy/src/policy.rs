@@ -235,6 +235,30 @@ impl ActionName {
     pub fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(_, name)| *name == self).map_or("", |(word, _)| word)
     }
+
+    /// The action of a word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, name)| *name)
+    }
+
+    /// It only tells somebody, so that it is done in a drill, too.
+    #[must_use]
+    pub fn only_tells(self) -> bool {
+        matches!(self, Self::Notify | Self::Webhook | Self::PutEvent)
+    }
+
+    /// It takes an instance away, or lets it go.
+    #[must_use]
+    pub fn takes_away(self) -> bool {
+        matches!(
+            self,
+            Self::StopInstance
+                | Self::HibernateInstance
+                | Self::TerminateInGroup
+                | Self::ScaleGroup
+        )
+    }
 }
 
 /// Three classes of priority, for reports and for time-outs that are not named.

@@ -11,7 +11,8 @@ pub enum SecretRef {
     Env(String),
     /// `ssm:NAME`: a parameter of the Systems Manager parameter store.
     Ssm(String),
-    /// `secretsmanager:NAME`: a secret of Secrets Manager, by name or ARN.
+    /// `secretsmanager:NAME`: a secret of Secrets Manager, by name or ARN; `NAME#KEY` is one
+    /// member of a secret that is a JSON object.
     SecretsManager(String),
 }
 
@@ -32,9 +33,16 @@ pub fn secret_reference(text: &str) -> Option<SecretRef> {
         }
         "env" if !name.starts_with(|c: char| c.is_ascii_digit()) => of("_").map(SecretRef::Env),
         "ssm" => of("/._-:").map(SecretRef::Ssm),
-        "secretsmanager" => of("/_+=.@-:!").map(SecretRef::SecretsManager),
+        "secretsmanager" if name.split_once('#').is_none_or(|(name, key)| is_member(name, key)) => {
+            of("/_+=.@-:!#").map(SecretRef::SecretsManager)
+        }
         _ => None,
     }
+}
+
+/// Whether both sides of a `#` can be what they should.
+fn is_member(name: &str, key: &str) -> bool {
+    !name.is_empty() && !key.is_empty() && !key.contains('#')
 }
 
 /// Whether a value has the beginning of a reference and yet is none: a slip, since no plugin can
@@ -62,6 +70,22 @@ mod tests {
                 "arn:aws:secretsmanager:eu-west-1:123456789012:secret:orders-AbC".to_owned()
             )
         );
+    }
+
+    #[test]
+    fn one_member_of_a_secret_can_be_named() {
+        let text = "secretsmanager:orders/db#password";
+        let expected = SecretRef::SecretsManager("orders/db#password".to_owned());
+        assert_eq!(secret_reference(text), Some(expected));
+        for text in [
+            "secretsmanager:#password",
+            "secretsmanager:orders#",
+            "secretsmanager:orders#a#b",
+            "ssm:/orders#password",
+        ] {
+            assert_eq!(secret_reference(text), None, "{text}");
+            assert!(is_broken_reference(text), "{text}");
+        }
     }
 
     #[test]
