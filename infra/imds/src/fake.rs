@@ -13,6 +13,7 @@
 //! | `rebalance` | none |
 //! | `lifecycle` | `{"state":"Terminated"}` |
 //! | `maintenance` | the JSON list that is answered |
+//! | `role` | `{"name":"orders","life_seconds":3600}`, with `"access_key"`, `"secret_key"` and `"token"` where they are not to be made up; without a body the role is detached |
 //! | `clear` | `{"path":"/latest/meta-data/spot/instance-action"}`; without a path, all signals |
 //! | `set` | `{"path":"…","answers":[{"status":200,"body":"…","delay_ms":0,"headers":{},"mode":"whole"}]}`; modes: `whole`, `hang`, `reset`, `cut` with `after`, `drip` with `every_ms`, `raw` |
 //! | `down`, `up`, `forget-tokens` | none |
@@ -22,6 +23,7 @@
 mod control;
 mod http;
 mod reply;
+mod role;
 mod server;
 mod stage;
 
@@ -33,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use reply::{Mode, Reply};
+pub use role::{Keys, ROLE_PATH, Role};
 pub use server::Server;
 pub use stage::{INSTANCE_ID, Notice, NoticeTime, Stage};
 

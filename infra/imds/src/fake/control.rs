@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::stage::from_now;
-use super::{Mode, Notice, NoticeTime, Reply, Stage};
+use super::{Keys, Mode, Notice, NoticeTime, Reply, Role, Stage};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +24,16 @@ struct RawSpot {
 #[serde(deny_unknown_fields)]
 struct RawLifecycle {
     state: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRole {
+    name: String,
+    life_seconds: u64,
+    access_key: Option<String>,
+    secret_key: Option<String>,
+    token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -70,6 +80,11 @@ pub(super) fn answer(stage: &Stage, method: &str, verb: &str, body: &[u8]) -> Re
             stage.maintenance(&String::from_utf8_lossy(body));
             Ok(())
         }
+        ("PUT", "role") if body.is_empty() => {
+            stage.role(None);
+            Ok(())
+        }
+        ("PUT", "role") => json(body).and_then(role).map(|role| stage.role(Some(role))),
         ("PUT", "clear") => clear(stage, body),
         ("PUT", "set") => json(body).and_then(|raw| set(stage, raw)),
         ("PUT", "down") => {
@@ -106,6 +121,15 @@ fn notice(raw: RawSpot) -> Result<Notice, String> {
         _ => return Err("expected `time`, or `in_seconds` and perhaps `sliding`".to_owned()),
     };
     Ok(Notice { action: raw.action, time })
+}
+
+fn role(raw: RawRole) -> Result<Role, String> {
+    let keys = match (raw.access_key, raw.secret_key, raw.token) {
+        (Some(id), Some(secret), Some(token)) => Some(Keys { id, secret, token }),
+        (None, None, None) => None,
+        _ => return Err("expected `access_key`, `secret_key` and `token` together".to_owned()),
+    };
+    Ok(Role { name: raw.name, life: Duration::from_secs(raw.life_seconds), keys })
 }
 
 fn clear(stage: &Stage, body: &[u8]) -> Result<(), String> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::Reply;
+use super::{ROLE_PATH, Reply, Role};
 use crate::{Path, SignalPath, TOKEN_PATH};
 
 /// The instance that the fake is, unless its script says otherwise.
@@ -62,6 +62,8 @@ impl Notice {
 struct Inner {
     scripts: BTreeMap<String, VecDeque<Reply>>,
     spot: Option<Notice>,
+    role: Option<Role>,
+    role_asked: u64,
     tokens: BTreeMap<String, Instant>,
     tokens_made: u64,
     token_life: Duration,
@@ -76,6 +78,8 @@ impl Stage {
         let inner = Inner {
             scripts: facts(),
             spot: None,
+            role: None,
+            role_asked: 0,
             tokens: BTreeMap::new(),
             tokens_made: 0,
             token_life: Duration::from_secs(21_600),
@@ -150,6 +154,12 @@ impl Stage {
         self.set(SignalPath::MaintenanceScheduled.as_str(), [Reply::ok(list)]);
     }
 
+    /// Attaches a role, or detaches it. A script of one of its paths comes before it: with
+    /// [`ROLE_PATH`] the role can be made to fail.
+    pub fn role(&self, role: Option<Role>) {
+        self.lock().role = role;
+    }
+
     /// From the next request on, each connection is reset.
     pub fn down(&self) {
         self.lock().down = true;
@@ -214,6 +224,9 @@ impl Stage {
         if let Some(reply) = inner.scripted(path) {
             return reply;
         }
+        if let Some(reply) = inner.credentials(path) {
+            return reply;
+        }
         match &inner.spot {
             Some(notice) if path == SignalPath::SpotInstanceAction.as_str() => {
                 Reply::ok(notice.body())
@@ -254,6 +267,16 @@ impl Inner {
     fn scripted(&mut self, path: &str) -> Option<Reply> {
         let replies = self.scripts.get_mut(path)?;
         if replies.len() > 1 { replies.pop_front() } else { replies.front().cloned() }
+    }
+
+    /// What the role has to say to a path.
+    fn credentials(&mut self, path: &str) -> Option<Reply> {
+        let count = self.role_asked.saturating_add(1);
+        let reply = self.role.as_ref()?.answer(path, count)?;
+        if path.trim_end_matches('/').len() > ROLE_PATH.len() {
+            self.role_asked = count;
+        }
+        Some(reply)
     }
 }
 
@@ -310,6 +333,6 @@ pub(super) fn from_now(ahead: Duration) -> Timestamp {
 }
 
 /// A moment as the service writes it: UTC, whole seconds.
-fn seconds(time: Timestamp) -> String {
+pub(super) fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -80,6 +80,35 @@ async fn another_process_drives_it_over_the_control_path() {
 }
 
 #[tokio::test]
+async fn a_role_can_be_attached_made_to_fail_and_detached() {
+    let fake = Fake::on_loopback().await.unwrap();
+    let orders = format!("{ROLE_PATH}orders");
+    assert_eq!(read(&fake, ROLE_PATH).await.0, 404);
+    let made_up = r#"{"name":"orders","life_seconds":60}"#;
+    assert_eq!(control(&fake, "role", made_up).await.0, 200);
+    assert_eq!(read(&fake, ROLE_PATH).await, (200, "orders".to_owned()));
+    for id in ["ASIAFAKE00000001", "ASIAFAKE00000002"] {
+        let (_, text) = read(&fake, &orders).await;
+        let credentials: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(credentials["AccessKeyId"], id);
+        let end: jiff::Timestamp = credentials["Expiration"].as_str().unwrap().parse().unwrap();
+        let left = end.duration_since(jiff::Timestamp::now()).as_secs();
+        assert!((1..=60).contains(&left), "{left}");
+    }
+    assert_eq!(read(&fake, &format!("{ROLE_PATH}other")).await.0, 404);
+    fake.set(&orders, [Reply::status(500)]);
+    assert_eq!(read(&fake, &orders).await.0, 500);
+    fake.clear(&orders);
+    let given =
+        r#"{"name":"orders","life_seconds":60,"access_key":"A","secret_key":"S","token":"T"}"#;
+    assert_eq!(control(&fake, "role", given).await.0, 200);
+    let (_, text) = read(&fake, &orders).await;
+    assert!(text.contains(r#""AccessKeyId":"A""#) && text.contains(r#""Token":"T""#), "{text}");
+    assert_eq!(control(&fake, "role", "").await.0, 200);
+    assert_eq!(read(&fake, &orders).await.0, 404);
+}
+
+#[tokio::test]
 async fn a_control_that_makes_no_sense_is_refused_and_changes_nothing() {
     let fake = Fake::on_loopback().await.unwrap();
     let mode = format!(r#"{{"path":"{SPOT}","answers":[{{"mode":"sideways"}}]}}"#);
@@ -90,6 +119,7 @@ async fn a_control_that_makes_no_sense_is_refused_and_changes_nothing() {
         ("spot", "", 400),
         ("set", &mode, 400),
         ("lifecycle", "Terminated", 400),
+        ("role", r#"{"name":"orders","life_seconds":60,"access_key":"A"}"#, 400),
         ("explode", "", 404),
     ];
     for (verb, body, status) in bad {
@@ -123,8 +153,12 @@ async fn token(fake: &Fake) -> String {
 }
 
 async fn spot(fake: &Fake) -> (u16, String) {
+    read(fake, SPOT).await
+}
+
+async fn read(fake: &Fake, path: &str) -> (u16, String) {
     let token = token(fake).await;
-    let answer = ask(fake, Method::GET, SPOT, &[(TOKEN, &token)], "").await;
+    let answer = ask(fake, Method::GET, path, &[(TOKEN, &token)], "").await;
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 

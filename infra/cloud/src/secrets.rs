@@ -1,0 +1,113 @@
+//! The values of secrets, from the parameter store and from Secrets Manager.
+
+use std::fmt;
+use std::ops::Deref;
+
+use serde_json::Value;
+use snooze_policy::SecretRef;
+
+use crate::error::Kind;
+use crate::{Aws, CloudError};
+
+/// The longest secret that is taken, in bytes: as long as Secrets Manager has them.
+pub const LONGEST: usize = 64 << 10;
+
+/// Both stores.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    parameters: aws_sdk_ssm::Client,
+    manager: aws_sdk_secretsmanager::Client,
+}
+
+/// The value of a secret: a text that is never shown by accident.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Deref for Secret {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+impl Secrets {
+    /// The stores by these settings.
+    #[must_use]
+    pub fn new(aws: &Aws) -> Self {
+        let parameters = aws_sdk_ssm::Client::new(aws);
+        Self { parameters, manager: aws_sdk_secretsmanager::Client::new(aws) }
+    }
+
+    /// Reads what a reference names: a parameter, decrypted; or a secret's text, or the member of
+    /// it that follows the `#`.
+    ///
+    /// # Errors
+    /// It cannot be read, is longer than [`LONGEST`], has no such member, or is not of these
+    /// stores.
+    pub async fn read(&self, reference: &SecretRef) -> Result<Secret, CloudError> {
+        match reference {
+            SecretRef::Ssm(name) => self.parameter(name).await,
+            SecretRef::SecretsManager(name) => match name.split_once('#') {
+                Some((name, key)) => member(&self.secret(name).await?, key),
+                None => self.secret(name).await,
+            },
+            SecretRef::Credential(_) | SecretRef::Env(_) => {
+                let text = "credentials and variables are read on the instance itself";
+                Err(CloudError::new("GetSecretValue", Kind::Invalid, "NotRemote", text))
+            }
+        }
+    }
+
+    async fn parameter(&self, name: &str) -> Result<Secret, CloudError> {
+        const CALL: &str = "GetParameter";
+        let call = self.parameters.get_parameter().name(name).with_decryption(true);
+        let answer = call.send().await.map_err(|error| CloudError::of(CALL, &error))?;
+        let value = answer.parameter.and_then(|parameter| parameter.value);
+        bounded(CALL, value)
+    }
+
+    async fn secret(&self, name: &str) -> Result<Secret, CloudError> {
+        let call = self.manager.get_secret_value().secret_id(name);
+        let answer = call.send().await.map_err(|error| CloudError::of(SECRET, &error))?;
+        bounded(SECRET, answer.secret_string)
+    }
+}
+
+const SECRET: &str = "GetSecretValue";
+
+fn bounded(call: &'static str, value: Option<String>) -> Result<Secret, CloudError> {
+    match value {
+        Some(value) if value.len() <= LONGEST => Ok(Secret(value)),
+        Some(_) => {
+            let text = format!("the value is longer than {LONGEST} bytes");
+            Err(CloudError::new(call, Kind::Invalid, "TooLong", &text))
+        }
+        None => Err(CloudError::new(call, Kind::Missing, "NoText", "it holds no text")),
+    }
+}
+
+/// A member of a secret that is a JSON object. Nothing of the secret gets into an error.
+fn member(secret: &Secret, key: &str) -> Result<Secret, CloudError> {
+    let bad = |kind, text: &str| CloudError::new(SECRET, kind, "NoMember", text);
+    let Ok(Value::Object(members)) = serde_json::from_str(secret) else {
+        return Err(bad(Kind::Invalid, "the secret is no JSON object, so it has no members"));
+    };
+    match members.get(key) {
+        Some(Value::String(text)) => Ok(Secret(text.clone())),
+        Some(Value::Number(number)) => Ok(Secret(number.to_string())),
+        Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(bad(Kind::Invalid, &format!("member `{key}` is neither a text nor a number")))
+        }
+        None => Err(bad(Kind::Missing, &format!("the secret has no member `{key}`"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;
