@@ -45,15 +45,23 @@ fn status(daemon: &Daemon) -> Value {
         "durable": daemon.durable,
         "policies": daemon.watch.policies().len(),
         "ignored_events": daemon.watch.ignored(),
-        "faults": faults(daemon),
+        "faults": shown(faults(daemon)),
+        "cloud": daemon.cloud.as_ref().map(|cloud| {
+            let mut shown = cloud.shown();
+            if let Some(members) = shown.as_object_mut().filter(|_| cloud.has_policies()) {
+                members.insert("policies".to_owned(), daemon.shelf.shown());
+            }
+            shown
+        }),
         "incidents": incidents.map(|known| view::incident(known, now)).collect::<Vec<_>>(),
     })
 }
 
 /// All that keeps this instance from being safe, as far as the daemon knows.
-fn faults(daemon: &Daemon) -> Vec<Value> {
+pub(crate) fn faults(daemon: &Daemon) -> Vec<(String, String)> {
     let mut faults: Vec<(String, String)> = daemon.health.clone();
-    faults.extend(daemon.refused.iter().map(|fault| ("policies".to_owned(), fault.clone())));
+    let refused = daemon.refused.iter().chain(&daemon.shelf.faults);
+    faults.extend(refused.map(|fault| ("policies".to_owned(), fault.clone())));
     if daemon.watch.policies().iter().all(|policy| !policy.enabled) {
         let text = "none is in force: nothing would be saved".to_owned();
         faults.push(("policies".to_owned(), text));
@@ -72,8 +80,12 @@ fn faults(daemon: &Daemon) -> Vec<Value> {
             faults.push((status.id, why.unwrap_or_else(|| status.state.as_str().to_owned())));
         }
     }
-    let shown = faults.into_iter();
-    shown.map(|(source, detail)| json!({ "source": source, "detail": detail })).collect()
+    faults
+}
+
+fn shown(faults: Vec<(String, String)>) -> Vec<Value> {
+    let faults = faults.into_iter();
+    faults.map(|(source, detail)| json!({ "source": source, "detail": detail })).collect()
 }
 
 fn metadata(daemon: &Daemon) -> &'static str {

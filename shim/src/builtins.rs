@@ -24,6 +24,9 @@ use webhook::WebhookNotifier;
 pub const NAMES: [&str; 4] =
     ["app-checkpointer", "slack-notifier", "spot-interrupt-handler", "webhook-notifier"];
 
+/// The built-in plugin that runs a script of the instance.
+pub const SCRIPTS: &str = "spot-interrupt-handler";
+
 /// The built-in plugin of a name, not yet configured.
 #[must_use]
 pub fn find(name: &str) -> Option<Box<dyn Plugin>> {

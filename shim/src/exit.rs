@@ -19,6 +19,8 @@ pub const SYSTEM: u8 = 5;
 pub const NO_DAEMON: u8 = 6;
 /// The daemon answered with an error.
 pub const REFUSED: u8 = 7;
+/// AWS refused a call, or did not answer.
+pub const AWS: u8 = 8;
 
 /// The exit code of a daemon that could not start.
 #[must_use]

@@ -48,7 +48,16 @@ pub struct Incident {
     pub closed: Option<Closed>,
     /// The instance outlived it.
     pub survived: bool,
+    /// When its first step began, by the wall clock.
+    pub begun: Option<Timestamp>,
+    /// The incidents in the cloud whose commands told of it.
+    pub told_by: BTreeSet<String>,
+    /// How many of those the report named that the bus took; `None` before that.
+    pub reported: Option<usize>,
 }
+
+/// How many incidents of the cloud one incident is told by; more are not kept.
+pub const TOLD: usize = 20;
 
 /// How an incident ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,6 +131,9 @@ impl Incident {
             cancelled: false,
             closed: None,
             survived: false,
+            begun: None,
+            told_by: BTreeSet::new(),
+            reported: None,
         })
     }
 
@@ -144,6 +156,7 @@ impl Incident {
             }
             Record::Seen => self.seen = clock,
             Record::Started { step, attempt, .. } => {
+                self.begun.get_or_insert(entry.at);
                 if let Some(state) = self.step_mut(step) {
                     state.progress = Progress::Running;
                     state.attempts = *attempt;
@@ -166,7 +179,22 @@ impl Incident {
                 });
             }
             Record::Survived => self.survived = true,
+            Record::Told { by } => drop(self.told_by.insert(by.clone())),
+            Record::Reported { told } => self.reported = self.reported.max(Some(*told)),
         }
+    }
+
+    /// It is closed, and the cloud side does not know all of how it ended. What undoes a loss is
+    /// the instance's own affair.
+    #[must_use]
+    pub fn is_unreported(&self) -> bool {
+        self.closed.is_some() && !self.is_undo() && self.reported < Some(self.told_by.len())
+    }
+
+    /// It undoes what was done for a loss that did not come.
+    #[must_use]
+    pub fn is_undo(&self) -> bool {
+        self.key.as_str().ends_with("/undo")
     }
 
     /// The step of an id.
@@ -183,7 +211,7 @@ impl Incident {
     /// event, read back, has the cause of its type again.
     #[must_use]
     pub fn is_loss(&self) -> bool {
-        self.event.cause.is_some() && !self.event.drill && !self.key.as_str().ends_with("/undo")
+        self.event.cause.is_some() && !self.event.drill && !self.is_undo()
     }
 
     /// Whether a signal with `key`, seen now, tells of this incident and not of a later one.

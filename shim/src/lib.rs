@@ -1,7 +1,8 @@
 //! The daemon on the instance: hears that it goes, and saves what is worth saving.
 //!
 //! [`run`] is the one loop; [`watch`] holds all state and decides, without I/O and with the time
-//! passed in; [`sources`] hear, [`plugins`] act, the [`journal`] remembers, the [`socket`] answers.
+//! passed in; [`sources`] hear, [`plugins`] act, the [`journal`] remembers, the [`socket`] answers;
+//! [`cloud`] tells the cloud and listens to it, where the settings say so.
 //!
 //! Invariants: no step begins of which a restart would not know; no other process is waited for
 //! without a limit; every task has an owner; nothing listens but the local socket.
@@ -9,6 +10,7 @@
 mod answer;
 pub mod builtins;
 pub mod clock;
+pub mod cloud;
 pub mod exit;
 pub mod incident;
 pub mod journal;

@@ -1,6 +1,15 @@
 //! Logs: one JSON object a line on standard error, with `time`, `level`, `msg` and the fields.
+//!
+//! A thread of its own writes them, so that a reader of the log that stands still never holds the
+//! daemon up. What it does not take is dropped, and the next line says how many there were.
 
 use std::fmt;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -12,18 +21,81 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::record::{Entry, Record};
 
-/// Sends all logs of this process to standard error.
+/// How many lines may wait for the reader of the log.
+const WAITING: usize = 1000;
+/// How long the last lines have when the daemon ends.
+const LAST: Duration = Duration::from_millis(500);
+
+/// Lines that wait, and how many were dropped.
+#[derive(Debug, Clone)]
+struct Lines {
+    waiting: SyncSender<Line>,
+    dropped: Arc<AtomicU64>,
+}
+
+enum Line {
+    Text(Vec<u8>),
+    /// All before it was written when this is dropped.
+    End(#[expect(dead_code, reason = "its drop is the message")] SyncSender<()>),
+}
+
+/// What is held while logs are written; when it goes, the last lines are waited for.
+#[derive(Debug)]
+pub struct Log(Option<SyncSender<Line>>);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let Some(waiting) = &self.0 else { return };
+        let (end, written) = mpsc::sync_channel(0);
+        if waiting.try_send(Line::End(end)).is_ok() {
+            // It ends with the time-out, or when `end` is dropped: there is never a message.
+            let _ = written.recv_timeout(LAST);
+        }
+    }
+}
+
+/// Sends all logs of this process to standard error, until what it returns goes.
 ///
 /// `level` is one of `error`, `warn`, `info`, `debug`, `trace`. Does nothing when logs go
 /// somewhere already.
-pub fn start(level: &str) {
+#[must_use]
+pub fn start(level: &str) -> Log {
     let filter = tracing_subscriber::EnvFilter::try_new(format!("warn,snoozed={level}"))
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let (waiting, lines) = mpsc::sync_channel(WAITING);
+    let dropped = Arc::new(AtomicU64::new(0));
+    if thread::Builder::new().name("log".to_owned()).spawn(move || write(&lines)).is_err() {
+        return Log(None);
+    }
+    let writer = Lines { waiting: waiting.clone(), dropped: Arc::clone(&dropped) };
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .event_format(Json)
+        .with_writer(move || writer.clone())
+        .event_format(Json { dropped })
         .try_init();
+    Log(Some(waiting))
+}
+
+fn write(lines: &Receiver<Line>) {
+    for line in lines {
+        if let Line::Text(text) = line {
+            // There is nowhere to tell that the log is gone.
+            let _ = io::stderr().write_all(&text);
+        }
+    }
+}
+
+impl Write for Lines {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if self.waiting.try_send(Line::Text(text.to_vec())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Tells a change of an incident's state, with the event that opened the incident.
@@ -59,10 +131,16 @@ pub fn tell(entry: &Entry, event: Option<&snooze_event::Event>) {
             told!(outcome = outcome.as_str(), text = text.as_str(), "incident closed");
         }
         Record::Survived => told!("instance outlived the loss"),
+        Record::Told { by } => told!(by = by.as_str(), "told by a command"),
+        Record::Reported { told } => told!(told, "outcome reported"),
     }
 }
 
-struct Json;
+#[derive(Debug, Default)]
+struct Json {
+    /// How many lines were dropped since the last one.
+    dropped: Arc<AtomicU64>,
+}
 
 impl<S, N> FormatEvent<S, N> for Json
 where
@@ -80,6 +158,10 @@ where
         line.insert("time".to_owned(), Timestamp::now().to_string().into());
         line.insert("level".to_owned(), level.into());
         event.record(&mut Fields(&mut line));
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            line.insert("dropped".to_owned(), dropped.into());
+        }
         writeln!(writer, "{}", Value::Object(line))
     }
 }
@@ -122,16 +204,15 @@ impl Visit for Fields<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
     use crate::record::{Ending, StepOutcome};
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Kept(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Lines {
+    impl Write for Kept {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -145,11 +226,11 @@ mod tests {
     // S4-47, C11
     #[test]
     fn a_line_is_one_json_object_with_the_event_whatever_stands_in_its_fields() {
-        let lines = Lines::default();
+        let lines = Kept::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || writer.clone())
-            .event_format(Json)
+            .event_format(Json::default())
             .finish();
         let at: Timestamp = "2026-03-14T09:26:53Z".parse().unwrap();
         let hostile = "two\nlines, \u{1b}[31m, \"quotes\" and ${jndi:ldap}";

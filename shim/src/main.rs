@@ -95,11 +95,16 @@ fn check_policies(settings: &Settings) -> ExitCode {
 }
 
 fn start(settings: Settings) -> ExitCode {
-    logging::start(&settings.log_level);
+    let _log = logging::start(&settings.log_level);
     let environment = Environment { variables: std::env::vars_os().filter_map(utf8).collect() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(snoozed::run::run(settings, environment)),
+        Ok(runtime) => {
+            let ended = runtime.block_on(snoozed::run::run(settings, environment));
+            // A name that nobody resolves is looked up in a thread, which must not hold us up.
+            runtime.shutdown_background();
+            ended
+        }
         Err(source) => Err(RunError::System("start the runtime", source)),
     };
     match ended {

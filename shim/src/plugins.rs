@@ -24,6 +24,7 @@ mod attendant;
 mod between;
 mod discover;
 mod exchange;
+mod fetched;
 mod host;
 mod keepers;
 mod log;
@@ -36,6 +37,7 @@ mod step;
 mod talk;
 
 pub use discover::{Found, Kind, Refused, discover};
+pub use fetched::{Fetched, remote_references};
 pub use host::Host;
 pub use keepers::{adopt_orphans, reap_strays};
 pub use report::{Outcome, PluginState, PluginStatus, Report, Run, Stats, StepOutcome};

@@ -81,6 +81,16 @@ pub enum Record {
     },
     /// The instance is still there after the time of the loss.
     Survived,
+    /// A command of the cloud side tells of it.
+    Told {
+        /// The incident in the cloud that the command belongs to.
+        by: String,
+    },
+    /// The bus took its outcome.
+    Reported {
+        /// How many incidents of the cloud the report named.
+        told: usize,
+    },
 }
 
 /// How an incident ended; each ends in exactly one of these.

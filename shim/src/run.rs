@@ -6,6 +6,7 @@
 //!  signals, time -----+                            +--> log, sd_notify, exit
 //! ```
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -23,6 +24,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::answer;
 use crate::clock::Now;
+use crate::cloud::{self, Cloud, News};
 use crate::journal::Journal;
 use crate::logging;
 use crate::notify::Notify;
@@ -32,6 +34,7 @@ use crate::settings::{self, Environment, Settings};
 use crate::socket::{self, Asked};
 use crate::sources::{Heard, ImdsSource};
 use crate::watch::{Channel, Effect, Input, Watch};
+use cloud_side::{Outbox, Shelf};
 
 /// How many signals may wait for the loop.
 const QUEUE: usize = 100;
@@ -88,8 +91,19 @@ pub async fn run(settings: Settings, environment: Environment) -> Result<(), Run
         tasks.spawn(ImdsSource::new(client, settings.sources.polling_interval).run(heard));
     }
     let host = Host::new(settings.host(&environment), reports);
-    let mut daemon = Daemon::restore(settings, environment, host)?;
-    daemon.host.set_entries(daemon.entries());
+    // Without the setting, nobody tells anything here.
+    let mut news = mpsc::channel(1).1;
+    let cloud = settings.cloud.clone().map(|wanted| {
+        let metadata = settings.unusual_metadata();
+        let directory = settings.state_directory.clone();
+        let (cloud, link, told) =
+            Cloud::new(wanted, metadata, directory, host.fetched(), Now::read().wall);
+        news = told;
+        tasks.spawn(cloud::run(link));
+        cloud
+    });
+    let mut daemon = Daemon::restore(settings, environment, host, cloud)?;
+    daemon.set_entries();
     daemon.turn(Input::Tick);
     daemon.notify.ready();
     info!(
@@ -97,8 +111,9 @@ pub async fn run(settings: Settings, environment: Environment) -> Result<(), Run
         policies = daemon.watch.policies().len(),
         "ready"
     );
-    daemon.listen(signals, hearing, reported, questions).await;
+    daemon.listen(signals, hearing, reported, questions, &mut news).await;
     daemon.notify.stopping();
+    daemon.farewell(&mut news).await;
     daemon.host.stop(PLUGIN_GRACE).await;
     tasks.shutdown().await;
     let _ = fs::remove_file(&daemon.settings.socket.path);
@@ -119,11 +134,20 @@ pub(crate) struct Daemon {
     pub(crate) refused: Vec<String>,
     pub(crate) durable: bool,
     pub(crate) started: Now,
+    /// The cloud side; `None` when it is off.
+    pub(crate) cloud: Option<Cloud>,
+    pub(crate) shelf: Shelf,
+    /// Secrets whose new values wait for the end of an incident: its handlers must not go in the
+    /// middle of it.
+    renewed: BTreeSet<String>,
     notify: Notify,
     journal: Option<Journal>,
     /// The length of the journal at which it is compacted.
     compact_at: u64,
     exit: bool,
+    /// The whole machine goes down.
+    shutdown: bool,
+    outbox: Outbox,
 }
 
 struct Signals {
@@ -144,14 +168,22 @@ impl Signals {
 
 impl Daemon {
     /// Reads policies and journal; goes on with what an earlier run left open.
-    fn restore(settings: Settings, environment: Environment, host: Host) -> Result<Self, RunError> {
+    fn restore(
+        settings: Settings,
+        environment: Environment,
+        host: Host,
+        cloud: Option<Cloud>,
+    ) -> Result<Self, RunError> {
         let now = Now::read();
         let mut watch = Watch::new(Facts::default(), boot_id()?, settings.limits);
         let (policies, faults) = settings.policies();
         for fault in &faults {
             error!(%fault, "policy left out");
         }
-        watch.on(Input::Policies(policies), now);
+        let kept = settings.cloud.as_ref().filter(|cloud| cloud.parts.policies);
+        let table = kept.and_then(|cloud| cloud::load(&settings.state_directory, &cloud.stack));
+        let mut shelf = Shelf::new(policies, table);
+        watch.on(Input::Policies(shelf.policies(&settings)), now);
         let (journal, entries) = match Journal::open(&settings.state_directory) {
             Ok((journal, recovered)) => {
                 if recovered.dropped_bytes > 0 {
@@ -175,9 +207,14 @@ impl Daemon {
             health: Vec::new(),
             refused: faults,
             started: now,
+            cloud,
+            shelf,
+            renewed: BTreeSet::new(),
             journal,
             compact_at: SMALL_JOURNAL,
             exit: false,
+            shutdown: false,
+            outbox: Outbox::default(),
         };
         daemon.compact(entries);
         daemon.carry_out(effects);
@@ -231,6 +268,7 @@ impl Daemon {
         mut heard: mpsc::Receiver<Heard>,
         mut reported: mpsc::Receiver<plugins::Report>,
         mut questions: mpsc::Receiver<Asked>,
+        news: &mut mpsc::Receiver<News>,
     ) {
         let mut turned = Instant::now();
         while !self.exit {
@@ -250,8 +288,10 @@ impl Daemon {
                     plugins::reap_strays().await;
                     turned = Instant::now();
                 }
+                Some(told) = news.recv() => self.learn(told),
                 Some(question) = questions.recv() => self.answer(question),
             }
+            self.tell_cloud();
             self.notify.alive(Now::read().boot);
         }
     }
@@ -268,6 +308,9 @@ impl Daemon {
         self.write(&entries);
         for effect in effects {
             self.act(effect);
+        }
+        if self.cloud.is_some() {
+            self.outbox.note(&entries);
         }
         for entry in &entries {
             let known = self.watch.incidents().find(|known| known.key.as_str() == entry.incident);
@@ -327,7 +370,10 @@ impl Daemon {
                 }
             }
             Heard::Health { source, ok, detail } => self.note_health(source, ok, detail),
-            Heard::Facts(facts) => self.turn(Input::Facts(Box::new(known(*facts)))),
+            Heard::Facts(facts) => {
+                self.turn(Input::Facts(Box::new(known(*facts))));
+                self.know();
+            }
         }
     }
 
@@ -344,6 +390,7 @@ impl Daemon {
     async fn stop(&mut self) {
         let shutdown = shutting_down().await;
         info!(shutdown, "asked to end");
+        self.shutdown |= shutdown;
         self.turn(Input::Stop { shutdown });
     }
 
@@ -358,8 +405,8 @@ impl Daemon {
         match taken_up {
             Ok((new, policies)) => {
                 self.settings.replace_policies(new);
-                self.turn(Input::Policies(policies));
-                self.host.set_entries(self.entries());
+                self.shelf.local = policies;
+                self.take_policies_up();
                 info!(policies = self.watch.policies().len(), "policies read again");
                 self.refused.clear();
             }
@@ -471,5 +518,6 @@ async fn lock(directory: &Path) -> Result<File, RunError> {
     Ok(file)
 }
 
+mod cloud_side;
 #[cfg(test)]
 mod tests;

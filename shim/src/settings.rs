@@ -15,6 +15,7 @@ use snooze_policy::strict::{Fields, Unknown, parse};
 use snooze_policy::{Fault, Policy};
 
 use crate::builtins;
+use crate::cloud;
 use crate::plugins::{self, HostSettings, SecretStore};
 use crate::watch::Limits;
 
@@ -43,6 +44,8 @@ pub struct Settings {
     pub sources: Sources,
     /// Times that the watch needs.
     pub limits: Limits,
+    /// How it works with the cloud side; `None` when it does not.
+    pub cloud: Option<cloud::Settings>,
     plugins: Plugins,
     policies_directory: PathBuf,
     inline_policies: Vec<Value>,
@@ -119,7 +122,7 @@ fn file_fault(path: &Path, text: impl ToString) -> Fault {
     Fault::new(&path.display().to_string(), text.to_string())
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "polling_interval_seconds",
     "state_directory",
     "run_directory",
@@ -130,6 +133,7 @@ const KEYS: [&str; 14] = [
     "policies",
     "event_handlers",
     "plugins",
+    "cloud",
     "maintenance_lead_seconds",
     "lifecycle_budget_seconds",
     "shutdown_budget_seconds",
@@ -196,6 +200,7 @@ fn settings(value: &Value, faults: &mut Vec<Fault>) -> Option<Settings> {
         log_level: log_level(&root, faults),
         sources: sources(&root, event_handlers.as_ref(), faults),
         limits,
+        cloud: cloud::read(&root, faults),
         plugins,
         policies_directory: directory(&root, "policies_directory", POLICIES, faults),
         inline_policies: inline,
@@ -431,6 +436,18 @@ impl Settings {
         self.policies_directory = newer.policies_directory;
     }
 
+    /// The plugins that the settings name as those that may run; `None` when they name none.
+    #[must_use]
+    pub fn allowed(&self) -> Option<&[PluginName]> {
+        self.plugins.allowed.as_deref()
+    }
+
+    /// Whether policies run plugins at all.
+    #[must_use]
+    pub fn runs_plugins(&self) -> bool {
+        self.plugins.enabled
+    }
+
     /// What the plugin host needs.
     #[must_use]
     pub fn host(&self, environment: &Environment) -> HostSettings {
@@ -447,9 +464,18 @@ impl Settings {
                     .get("CREDENTIALS_DIRECTORY")
                     .map(PathBuf::from),
                 environment: environment.variables.clone(),
+                fetched: plugins::Fetched::default(),
             },
             limits: plugins::Limits::default(),
         }
+    }
+
+    /// The first address of the metadata service, where it is not the usual one.
+    #[must_use]
+    pub fn unusual_metadata(&self) -> Option<String> {
+        let usual = snooze_imds::Settings::default().endpoints;
+        let first = self.sources.imds_endpoints.first()?;
+        (usual.first() != Some(first)).then(|| first.clone())
     }
 
     /// Where the metadata service is.
@@ -506,6 +532,7 @@ impl Settings {
                 }),
                 "plugin_configs": masked(configs),
             },
+            "cloud": self.cloud.as_ref().map(cloud::Settings::shown),
             "maintenance_lead_seconds": self.limits.maintenance_lead.as_secs_f64(),
             "lifecycle_budget_seconds": self.limits.lifecycle_budget.as_secs_f64(),
             "shutdown_budget_seconds": self.limits.shutdown_budget.as_secs_f64(),

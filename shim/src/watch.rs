@@ -47,6 +47,20 @@ pub enum Input {
         /// Who told it.
         channel: Channel,
     },
+    /// A command of the cloud side told of an event.
+    Commanded {
+        /// The event.
+        event: Box<Event>,
+        /// The incident in the cloud that the command belongs to.
+        by: Option<IncidentKey>,
+    },
+    /// The bus took the outcome of an incident.
+    Reported {
+        /// The incident.
+        incident: IncidentKey,
+        /// How many incidents of the cloud the report named.
+        told: usize,
+    },
     /// The metadata service no longer shows notices of this cause.
     Gone(Cause),
     /// What is known of the instance.
@@ -219,7 +233,9 @@ impl Watch {
     /// Decides what follows from one input.
     pub fn on(&mut self, input: Input, now: Now) -> Vec<Effect> {
         match input {
-            Input::Heard { event, channel } => self.heard(*event, channel, now),
+            Input::Heard { event, channel } => drop(self.heard(*event, channel, now)),
+            Input::Commanded { event, by } => self.commanded(*event, by.as_ref(), now),
+            Input::Reported { incident, told } => self.reported(&incident, told, now),
             Input::Gone(cause) => self.gone(cause, now),
             Input::Facts(facts) => self.learn(*facts, now),
             Input::Policies(policies) => self.policies = policies,
@@ -261,6 +277,12 @@ impl Watch {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The boot of the machine.
+    #[must_use]
+    pub fn boot(&self) -> &BootId {
+        &self.boot
     }
 
     /// How many events changed nothing, being stale, cancelled or of another instance.

@@ -12,7 +12,10 @@ use tokio::time::{Instant, timeout};
 
 use super::attendant::{Attendant, Face, Order, Shared};
 use super::log::Tail;
-use super::{Entry, HostSettings, Outcome, PluginStatus, Report, Run, StepOutcome, keepers};
+use super::{
+    Entry, Fetched, HostSettings, Outcome, PluginStatus, Report, Run, StepOutcome, keepers,
+    remote_references,
+};
 
 /// Starts that go on at once when no event waits for them.
 const STARTS: usize = 8;
@@ -88,6 +91,22 @@ impl Host {
             }
         }
         self.tidy();
+    }
+
+    /// The values of secrets as far as they were fetched: whoever fetches shelves them there.
+    #[must_use]
+    pub fn fetched(&self) -> Fetched {
+        self.shared.settings.secrets.fetched.clone()
+    }
+
+    /// Starts again what is configured with one of these secrets, which have other values than
+    /// before. Runs that go on end first.
+    pub fn renew(&mut self, references: &BTreeSet<String>) {
+        for place in self.places.values_mut() {
+            if !remote_references(&place.entry.config).is_disjoint(references) {
+                let _ = place.orders.try_send(Order::Replace(place.entry.clone()));
+            }
+        }
     }
 
     fn open(&mut self, entry: Entry) {

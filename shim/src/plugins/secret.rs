@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use rustix::fs::{FileType, Mode, OFlags};
 use serde_json::{Map, Value};
 
+use super::Fetched;
+
 /// The longest secret that is read.
 const LONGEST: u64 = 64 * 1024;
 
@@ -26,6 +28,8 @@ pub struct SecretStore {
     pub credentials_directory: Option<PathBuf>,
     /// The daemon's own environment: `env:NAME` is one of these.
     pub environment: BTreeMap<String, String>,
+    /// What was fetched from AWS: `ssm:NAME` and `secretsmanager:NAME` are among these.
+    pub fetched: Fetched,
 }
 
 impl fmt::Debug for SecretStore {
@@ -51,9 +55,9 @@ pub enum SecretFault {
     /// There is no such variable.
     #[error("`{0}`: the daemon's environment has no such variable")]
     NoVariable(String),
-    /// This version cannot ask there.
-    #[error("`{0}`: secrets of AWS services cannot be read on the instance yet: use `credential:`")]
-    Remote(String),
+    /// It was not fetched from AWS.
+    #[error("`{0}`: {1}")]
+    Remote(String, String),
 }
 
 impl SecretStore {
@@ -105,7 +109,10 @@ impl SecretStore {
                 Some(value) => Ok(Some(value.clone())),
                 None => Err(SecretFault::NoVariable(text.to_owned())),
             },
-            "ssm" | "secretsmanager" => Err(SecretFault::Remote(text.to_owned())),
+            "ssm" | "secretsmanager" => {
+                let fault = |why| SecretFault::Remote(text.to_owned(), why);
+                self.fetched.value(text).map(Some).map_err(fault)
+            }
             _ => Ok(None),
         }
     }
@@ -242,19 +249,21 @@ mod tests {
         let store = SecretStore {
             credentials_directory: Some(dir.path().into()),
             environment: [("TOKEN".to_owned(), "t0ken".to_owned())].into(),
+            fetched: Fetched::default(),
         };
+        store.fetched.put("ssm:/slack/url", Ok("fetched".to_owned()));
         let config = json!({
-            "dsn": "credential:dsn", "deep": [{ "token": "env:TOKEN" }],
+            "dsn": "credential:dsn", "deep": [{ "token": "env:TOKEN" }], "slack": "ssm:/slack/url",
             "url": "http://localhost", "threshold": 5,
         });
         let (resolved, redactor) = store.resolve(config.as_object().unwrap()).unwrap();
         let expected = json!({
-            "dsn": CANARY, "deep": [{ "token": "t0ken" }],
+            "dsn": CANARY, "deep": [{ "token": "t0ken" }], "slack": "fetched",
             "url": "http://localhost", "threshold": 5,
         });
         assert_eq!(Value::Object(resolved), expected);
         let hidden = json!({
-            "dsn": "***", "deep": [{ "token": "***" }],
+            "dsn": "***", "deep": [{ "token": "***" }], "slack": "***",
             "url": "http://localhost", "threshold": 5,
         });
         assert_eq!(redactor.value(&expected), hidden);
@@ -277,8 +286,9 @@ mod tests {
         assert!(fails(&store, "credential:link").contains("symbolic link"));
         assert!(fails(&store, "credential:none").contains("No such file"));
         assert!(fails(&store, "env:NONE").contains("no such variable"));
-        assert!(fails(&store, "ssm:/slack/url").contains("use `credential:`"));
-        assert!(fails(&store, "secretsmanager:x").contains("use `credential:`"));
+        assert!(fails(&store, "ssm:/slack/url").contains("the setting `cloud`"));
+        store.fetched.put("secretsmanager:x", Err("no such secret".to_owned()));
+        assert_eq!(fails(&store, "secretsmanager:x"), "`secretsmanager:x`: no such secret");
     }
 
     #[test]

@@ -153,3 +153,41 @@ proptest::proptest! {
         let _ = check(&text);
     }
 }
+
+#[test]
+fn the_cloud_side_is_off_until_the_settings_name_it() {
+    assert_eq!(check("{}").unwrap().cloud, None);
+    let cloud = check(r#"{ "cloud": {} }"#).unwrap().cloud.unwrap();
+    assert_eq!(cloud.stack, "cloudsnooze");
+    assert!(cloud::Part::ALL.into_iter().all(|part| cloud.parts.has(part)));
+    assert_eq!(cloud.startup_jitter, Duration::from_secs(10));
+    let text = r#"{ "cloud": { "stack": "blue", "region": "eu-west-1",
+        "parts": { "commands": false }, "signing_certificates": "/etc/sns",
+        "startup_jitter_seconds": 0 } }"#;
+    let settings = check(text).unwrap();
+    let cloud = settings.cloud.clone().unwrap();
+    let on = cloud::Part::ALL.into_iter().filter(|part| cloud.parts.has(*part));
+    let on: Vec<&str> = on.map(cloud::Part::as_str).collect();
+    assert_eq!(on, ["hello", "policies", "reports", "secrets"]);
+    assert_eq!(settings.shown()["cloud"]["parts"]["commands"], false);
+    assert_eq!(settings.shown()["cloud"]["signing_certificates"], "/etc/sns");
+}
+
+#[test]
+fn g10_every_fault_of_the_cloud_side_is_told_at_once() {
+    let text = r#"{ "cloud": { "stak": "blue", "stack": "-", "region": "EU",
+        "parts": { "command": true, "hello": 1 }, "signing_certificates": "here",
+        "startup_jitter_seconds": 301 } }"#;
+    let faults = faults(text).join("\n");
+    for part in [
+        "`stack`?",
+        "$.cloud.stack: expected a letter",
+        "$.cloud.region: expected a Region",
+        "`commands`?",
+        "$.cloud.parts.hello:",
+        "$.cloud.signing_certificates: expected an absolute path",
+        "$.cloud.startup_jitter_seconds:",
+    ] {
+        assert!(faults.contains(part), "{part} is not in:\n{faults}");
+    }
+}

@@ -100,7 +100,8 @@ impl Watch {
         self.stopping = Some(shutdown || self.stopping == Some(true));
         let announced = self.incidents.values().any(|known| self.may_still_come(known, now));
         if shutdown && !announced {
-            self.heard(shutdown_event(&self.instance, &self.limits, now), Channel::Own, now);
+            let event = shutdown_event(&self.instance, &self.limits, now);
+            self.heard(event, Channel::Own, now);
         }
     }
 

@@ -11,13 +11,38 @@ use super::{
     Channel, EARLIER_BY, Effect, SEEN_EVERY, STALE, SURVIVED_AFTER, Watch, age, unknown_instance,
 };
 use crate::clock::{Now, milliseconds};
-use crate::incident::Incident;
+use crate::incident::{Incident, TOLD};
 use crate::record::{Ending, Outcome, Record, StepOutcome, StepRecord};
 
 impl Watch {
-    pub(super) fn heard(&mut self, event: Event, channel: Channel, now: Now) {
+    /// An event of the cloud side. Its incident there learns how ours ends, be it that ours is
+    /// closed already.
+    pub(super) fn commanded(&mut self, event: Event, by: Option<&IncidentKey>, now: Now) {
+        let known = self.heard(event, Channel::Command, now);
+        let Some((key, by)) = known.zip(by) else { return };
+        let told_by = self.incidents.get(&key).map(|known| &known.told_by);
+        if told_by.is_some_and(|told| told.len() < TOLD && !told.contains(by.as_str())) {
+            self.write(&key, Record::Told { by: by.to_string() }, now);
+        }
+    }
+
+    pub(super) fn reported(&mut self, key: &IncidentKey, told: usize, now: Now) {
+        let known = self.incidents.get(key);
+        if known.is_some_and(|known| known.closed.is_some() && known.reported < Some(told)) {
+            self.write(key, Record::Reported { told }, now);
+        }
+    }
+
+    /// Takes an event in; answers with the incident that it belongs to, if it does to one.
+    pub(super) fn heard(
+        &mut self,
+        event: Event,
+        channel: Channel,
+        now: Now,
+    ) -> Option<IncidentKey> {
         if let Some(why) = self.not_ours(&event) {
-            return self.ignore(event.id, why);
+            self.ignore(event.id, why);
+            return None;
         }
         let key = self.key_of(&event, channel);
         if event.cancelled {
@@ -26,52 +51,61 @@ impl Watch {
         let covering = self.incidents.values().find(|known| known.covers(&key, now.boot));
         let known = covering.map(|incident| incident.key.clone());
         if event.cause == Some(Cause::Maintenance) && self.is_far(&event, now) {
-            return;
+            return None;
         }
         if let Some(known) = known {
-            return self.again(&known, &key, &event, now);
+            self.again(&known, &key, &event, now);
+            return Some(known);
         }
         let left = self.left(&event, channel, now);
         let stale = channel != Channel::Metadata
             && event.cause == Some(Cause::Spot)
             && age(&event, now) > STALE;
         if stale {
-            return self.open_stale(&event, now);
+            return Some(self.open_stale(&event, now));
         }
         let open_loss = self.open_loss();
         if event.drill && open_loss.is_some() {
-            return self.ignore(event.id, "a drill while a loss goes on");
+            self.ignore(event.id, "a drill while a loss goes on");
+            return None;
         }
         match open_loss.filter(|_| event.cause.is_some()) {
-            Some(open) => self.join(&open, &key, &event, left, now),
-            None => self.open(key, &event, left, now),
+            Some(open) => {
+                self.join(&open, &key, &event, left, now);
+                Some(open)
+            }
+            None => Some(self.open(key, &event, left, now)),
         }
     }
 
     /// Records an event that came too late to act on. Its key is its own, so that it is never
     /// taken for a loss that is still to come.
-    fn open_stale(&mut self, event: &Event, now: Now) {
+    fn open_stale(&mut self, event: &Event, now: Now) -> IncidentKey {
         let key = IncidentKey::of_event(&self.instance, &self.boot, &event.id);
         if self.incidents.contains_key(&key) {
-            return;
+            return key;
         }
         let event = wire::cloudevents::write(event, Some(&key));
         let due_ms = Some(now.clock_ms());
         self.write(&key, Record::Opened { event, due_ms, steps: Vec::new() }, now);
         let text = "the event came too late to act on".to_owned();
         self.write(&key, Record::Closed { outcome: Outcome::Expired, text }, now);
+        key
     }
 
     /// A loss that has another cause, too, goes on.
-    fn called_off(&mut self, event: Event, key: &IncidentKey, now: Now) {
+    fn called_off(&mut self, event: Event, key: &IncidentKey, now: Now) -> Option<IncidentKey> {
         let told = self.incidents.values().filter(|known| known.is_told_by(key));
         let Some(known) = told.max_by_key(|known| (known.closed.is_none(), known.seen)) else {
-            return self.ignore(event.id, "called off before it began");
+            self.ignore(event.id, "called off before it began");
+            return None;
         };
+        let known_key = known.key.clone();
         match event.cause.is_some_and(|cause| known.keys_are_of(&[cause])) {
-            true => self.cancel(&known.key.clone(), now),
+            true => self.cancel(&known_key, now),
             false => self.ignore(event.id, "called off, but the loss has another cause, too"),
         }
+        Some(known_key)
     }
 
     fn not_ours(&self, event: &Event) -> Option<&'static str> {
@@ -145,7 +179,13 @@ impl Watch {
         })
     }
 
-    fn open(&mut self, signal: IncidentKey, event: &Event, left: Option<Duration>, now: Now) {
+    fn open(
+        &mut self,
+        signal: IncidentKey,
+        event: &Event,
+        left: Option<Duration>,
+        now: Now,
+    ) -> IncidentKey {
         let key = self.unused(signal.clone());
         let steps = self.steps_of(event, steps);
         if event.cause.is_some() && !event.drill {
@@ -168,6 +208,7 @@ impl Watch {
             self.stopping = self.stopping.map(|_| true);
             self.spare_what_was_done(&key, now);
         }
+        key
     }
 
     /// A step that ended well for another signal of what is still to come is not done again,

@@ -71,6 +71,25 @@ impl Scene {
         self.on(Input::Heard { event: Box::new(event), channel: Channel::Command })
     }
 
+    /// Told by a command that belongs to an incident in the cloud.
+    fn ordered(&mut self, event: Event, by: &str) -> &mut Self {
+        let by = Some(IncidentKey::stored(by));
+        self.on(Input::Commanded { event: Box::new(event), by })
+    }
+
+    /// The bus took what is unreported.
+    fn reported(&mut self) -> &mut Self {
+        for (incident, told) in self.unreported() {
+            self.on(Input::Reported { incident, told });
+        }
+        self
+    }
+
+    fn unreported(&self) -> Vec<(IncidentKey, usize)> {
+        let known = self.watch.incidents().filter(|known| known.is_unreported());
+        known.map(|known| (known.key.clone(), known.told_by.len())).collect()
+    }
+
     fn end(&mut self, step: &str, kind: Ending) -> &mut Self {
         let run = self.runs.remove(step).unwrap_or_else(|| panic!("{step} does not run"));
         self.on(Input::Ended { run, outcome: Box::new(StepOutcome::plain(kind, "")) })
@@ -150,6 +169,8 @@ fn written(entry: &Entry) -> String {
         Record::Cancelled => format!("{key} called off"),
         Record::Closed { outcome, text } => format!("{key} {}: {text}", outcome.as_str()),
         Record::Survived => format!("{key} survived"),
+        Record::Told { by } => format!("{key} told by {by}"),
+        Record::Reported { told } => format!("{key} reported with {told}"),
     }
 }
 
@@ -1042,4 +1063,109 @@ fn by_hand(scene: &mut Scene, count: usize) {
         let event = Event { id, cause: None, action: None, deadline: None, ..spot(0) };
         scene.commanded(event);
     }
+}
+
+#[test]
+fn d17_without_a_word_from_the_cloud_the_plan_runs_and_its_outcome_is_reported_once() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).at(1).end("orders/flush", Ending::Done);
+    scene.end("orders/copy", Ending::Done).end("orders/tell", Ending::Done);
+    scene.at(2).heard(spot(0)).reported().at(3).reported();
+    scene.restart(BOOT).reported();
+    scene.check(expect![[r#"
+        0 spot/terminate opened, due 120s, 3 steps
+        0 start orders/flush for 30s
+        1 orders/flush done
+        1 start orders/copy for 60s
+        1 orders/copy done
+        1 start orders/tell for 10s
+        1 orders/tell done
+        1 spot/terminate done: 3 done
+        2 spot/terminate reported with 0
+        -- restart
+    "#]]);
+}
+
+#[test]
+fn c1_a_command_for_what_the_metadata_service_told_first_starts_nothing_and_is_answered_for() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.heard(spot(0)).at(1).ordered(spot(1), "cloud-1").ordered(spot(1), "cloud-1");
+    scene.end("orders/flush", Ending::Done).end("orders/copy", Ending::Done);
+    scene.end("orders/tell", Ending::Done).at(2).reported();
+    // Another one, when all is over and told: its incident learns the outcome, too.
+    scene.at(3).ordered(spot(3), "cloud-2").at(4).reported().restart(BOOT).reported();
+    scene.check(expect![[r#"
+        0 spot/terminate opened, due 120s, 3 steps
+        0 start orders/flush for 30s
+        1 spot/terminate told by cloud-1
+        1 orders/flush done
+        1 start orders/copy for 60s
+        1 orders/copy done
+        1 start orders/tell for 10s
+        1 orders/tell done
+        1 spot/terminate done: 3 done
+        2 spot/terminate reported with 1
+        3 spot/terminate told by cloud-2
+        4 spot/terminate reported with 2
+        -- restart
+    "#]]);
+    assert_eq!(scene.starts().values().copied().collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[test]
+fn a_command_that_comes_first_starts_the_plan_and_one_killed_between_is_not_lost() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.ordered(spot(0), "cloud-1").restart(BOOT).ordered(spot(0), "cloud-1");
+    scene.heard(spot(0)).at(1).tick();
+    for step in ["orders/copy", "orders/tell"] {
+        scene.end(step, Ending::Done);
+    }
+    scene.check(expect![[r#"
+        0 spot/terminate opened, due 120s, 3 steps
+        0 spot/terminate told by cloud-1
+        0 start orders/flush for 30s
+        -- restart
+        0 orders/flush unknown: cut when the daemon was killed
+        0 start orders/copy for 60s
+        1 orders/copy done
+        1 start orders/tell for 10s
+        1 orders/tell done
+        1 spot/terminate unknown: 1 unknown, 2 done
+    "#]]);
+}
+
+#[test]
+fn c4_a_command_that_comes_too_late_is_answered_for_as_expired() {
+    let mut scene = Scene::new(&[ORDERS]);
+    scene.at(200).ordered(spot(0), "cloud-1").ordered(spot(0), "cloud-1").reported();
+    scene.check(expect![[r#"
+        200 event/event-0 opened, due 200s, 0 steps
+        200 event/event-0 expired: the event came too late to act on
+        200 event/event-0 told by cloud-1
+        200 event/event-0 reported with 1
+    "#]]);
+}
+
+#[test]
+fn e7_a_command_about_another_instance_belongs_to_nothing() {
+    let mut scene = Scene::new(&[ORDERS]);
+    let other = Event { instance: Some("i-0123456789abcdef0".parse().unwrap()), ..spot(0) };
+    scene.ordered(other, "cloud-1");
+    scene.check(expect![[r#"
+        0 ignored: about another instance
+    "#]]);
+    assert_eq!(scene.unreported(), []);
+}
+
+#[test]
+fn what_undoes_a_loss_is_not_reported() {
+    let undoing = r#"{ "name": "orders", "match": { "type": ["cloud.spot.interrupt"] },
+        "handlers": [{ "plugin": "leave", "timeout_seconds": 5 }],
+        "undo": [{ "plugin": "join", "timeout_seconds": 5 }] }"#;
+    let mut scene = Scene::new(&[undoing]);
+    scene.heard(spot(0)).at(1).end("orders/leave", Ending::Done).reported();
+    scene.at(200).tick().end("orders/undo/join", Ending::Done);
+    assert_eq!(scene.watch.incidents().count(), 2);
+    assert!(scene.watch.incidents().all(|known| known.closed.is_some()));
+    assert_eq!(scene.unreported(), []);
 }

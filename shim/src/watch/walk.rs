@@ -36,6 +36,12 @@ const CASES: u32 = 150;
 #[derive(Debug, Clone)]
 enum Move {
     Hear(Signal),
+    /// A command of the cloud tells of it, for one of a few incidents there.
+    Command(Signal, u8),
+    /// The bus takes what is unreported, or the daemon is killed before it has noted that.
+    Report {
+        noted: bool,
+    },
     /// What was heard last still stands.
     Again,
     Gone(Cause),
@@ -92,6 +98,8 @@ fn moves() -> impl Strategy<Value = Move> {
     let endings = prop::sample::select(vec![Done, Done, Degraded, NotHandled, Failed, TimedOut]);
     prop_oneof![
         4 => signals().prop_map(Move::Hear),
+        2 => (signals(), 0..5_u8).prop_map(|(signal, by)| Move::Command(signal, by)),
+        1 => prop::bool::weighted(0.8).prop_map(|noted| Move::Report { noted }),
         3 => Just(Move::Again),
         1 => causes().prop_map(Move::Gone),
         6 => (any::<usize>(), endings).prop_map(|(which, kind)| Move::End(which, kind)),
@@ -122,6 +130,8 @@ struct World {
     closed: BTreeSet<String>,
     opened: usize,
     exited: bool,
+    /// What the bus has, by incident: the incidents of the cloud that each report named.
+    bus: BTreeMap<IncidentKey, Vec<BTreeSet<String>>>,
 }
 
 impl World {
@@ -139,6 +149,7 @@ impl World {
             closed: BTreeSet::new(),
             opened: 0,
             exited: false,
+            bus: BTreeMap::new(),
         };
         world.on(Input::Policies(policies(&[true, true, true])));
         world
@@ -153,6 +164,11 @@ impl World {
     fn go(&mut self, step: Move) {
         match step {
             Move::Hear(signal) => self.hear(event(&signal, self.now.wall), signal.channel),
+            Move::Command(signal, by) => {
+                let signal = Signal { channel: Channel::Command, ..signal };
+                self.command(event(&signal, self.now.wall), &format!("cloud-{by}"));
+            }
+            Move::Report { noted } => self.report(noted),
             Move::Again => {
                 if let Some((event, channel)) = self.last.clone() {
                     self.hear(event, channel);
@@ -193,6 +209,38 @@ impl World {
         let before = (self.opened, self.begun.len());
         self.on(heard());
         assert_eq!(before, (self.opened, self.begun.len()), "{event:?}");
+    }
+
+    /// Is commanded, twice: the queue gives at least once.
+    fn command(&mut self, event: Event, by: &str) {
+        let commanded = || Input::Commanded {
+            event: Box::new(event.clone()),
+            by: Some(IncidentKey::stored(by)),
+        };
+        self.on(commanded());
+        let told = |world: &Self| {
+            let is_told = |entry: &&Entry| matches!(entry.record, Record::Told { .. });
+            world.journal.iter().filter(is_told).count()
+        };
+        let before = (self.opened, self.begun.len(), told(self));
+        self.on(commanded());
+        assert_eq!(before, (self.opened, self.begun.len(), told(self)), "{event:?}");
+    }
+
+    fn report(&mut self, noted: bool) {
+        let unreported: Vec<Incident> =
+            self.watch.incidents().filter(|known| known.is_unreported()).cloned().collect();
+        for known in unreported {
+            assert!(known.closed.is_some() && !known.is_undo());
+            self.bus.entry(known.key.clone()).or_default().push(known.told_by.clone());
+            if noted {
+                let told = known.told_by.len();
+                self.on(Input::Reported { incident: known.key, told });
+            }
+        }
+        if !noted {
+            self.restart(false);
+        }
     }
 
     fn on(&mut self, input: Input) {
@@ -282,7 +330,8 @@ impl World {
                 let is_spot = |key: &IncidentKey| key.as_str().contains("/spot/");
                 assert!(!known.is_some_and(|known| known.keys.iter().any(is_spot)), "{entry:?}");
             }
-            Record::Seen => {}
+            Record::Reported { .. } => assert!(!open, "{entry:?}"),
+            Record::Seen | Record::Told { .. } => {}
         }
     }
 
@@ -293,7 +342,12 @@ impl World {
             Record::Started { step, .. } => drop(self.begun.insert(of(step))),
             Record::Ended { step, .. } => drop(self.ended.insert(of(step))),
             Record::Closed { .. } => drop(self.closed.insert(entry.incident.clone())),
-            Record::Joined { .. } | Record::Seen | Record::Cancelled | Record::Survived => {}
+            Record::Joined { .. }
+            | Record::Seen
+            | Record::Cancelled
+            | Record::Survived
+            | Record::Told { .. }
+            | Record::Reported { .. } => {}
         }
     }
 
@@ -341,6 +395,28 @@ impl World {
         let open: Vec<&Incident> =
             self.watch.incidents().filter(|known| known.closed.is_none()).collect();
         assert!(open.is_empty(), "{open:?}");
+        self.settle_reports();
+    }
+}
+
+impl World {
+    /// The bus has the outcome of each incident that is known, with all that told of it; and what
+    /// it has, it is not given again.
+    fn settle_reports(&mut self) {
+        self.report(true);
+        for known in self.watch.incidents().filter(|known| !known.is_undo()) {
+            let last = self.bus.get(&known.key).and_then(|reports| reports.last());
+            assert!(known.is_unreported() || known.reported == Some(known.told_by.len()));
+            // A boot that is over has another name in the journal of this walk.
+            if known.key.as_str().contains(BOOTS[self.boot]) {
+                assert_eq!(last, Some(&known.told_by), "{}", known.key);
+            }
+        }
+        let before = self.bus.clone();
+        self.report(true);
+        self.restart(false);
+        self.report(true);
+        assert_eq!(self.bus, before);
     }
 }
 
