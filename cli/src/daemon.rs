@@ -8,7 +8,7 @@ use snoozed::exit;
 use snoozed::socket::{self, Request};
 
 use crate::failure::Failure;
-use crate::text;
+use crate::{fleet, text};
 
 /// What all verbs share.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub(crate) struct Context {
     pub(crate) socket: PathBuf,
     /// Data instead of text.
     pub(crate) json: bool,
+    /// Which fleet.
+    pub(crate) fleet: fleet::Options,
 }
 
 impl Context {

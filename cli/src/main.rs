@@ -1,5 +1,5 @@
-//! The command of CloudSnooze: looks at the daemon of this instance, tries policies, patterns and
-//! plugins out, and shows the whole road from a Spot notice to saved data.
+//! The command of CloudSnooze: looks at the daemon of this instance and at the fleet, tries
+//! policies, patterns and plugins out, and shows the whole road from a Spot notice to saved data.
 //!
 //! Each verb is a file: it fetches data first, then prints it, as JSON with `--json`.
 //!
@@ -10,10 +10,12 @@ mod completions;
 mod config;
 mod daemon;
 mod demo;
+mod diff;
 mod event;
 mod explain;
 mod failure;
 mod files;
+mod fleet;
 mod history;
 mod incident;
 mod pattern;
@@ -41,7 +43,8 @@ use crate::failure::Failure;
     version,
     after_help = "Try `snooze demo`: it needs no AWS account, no daemon and no root.\n\
                   Exit codes: 0 fine, 1 the answer is no, 2 wrong usage, 3 a file cannot be used,\n\
-                  5 the system refused, 6 no daemon, 7 the daemon refused. See docs/exit-codes.md."
+                  5 the system refused, 6 no daemon, 7 the daemon refused, 8 AWS refused.\n\
+                  See docs/exit-codes.md."
 )]
 struct Cli {
     /// The daemon's socket
@@ -57,6 +60,8 @@ struct Cli {
     /// Print data as JSON
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    fleet: fleet::Options,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -79,6 +84,14 @@ enum Verb {
     Pattern(pattern::Verb),
     #[command(subcommand)]
     Policy(policy::Verb),
+    Instances(fleet::instances::Args),
+    Incidents(fleet::incidents::Args),
+    Replay(fleet::replay::Args),
+    Drill(fleet::drill::Args),
+    Doctor(fleet::doctor::Args),
+    IamPolicy(fleet::iam::Args),
+    #[command(subcommand)]
+    Breaker(fleet::breaker::Verb),
     #[command(subcommand)]
     Config(config::Verb),
     Demo(demo::Args),
@@ -108,7 +121,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<u8, Failure> {
-    let context = Context { socket: cli.socket, json: cli.json };
+    let context = Context { socket: cli.socket, json: cli.json, fleet: cli.fleet };
     match cli.verb {
         Verb::Status(args) => status::run(&args, &context),
         Verb::Plugin(verb) => plugin::run(&verb, &context),
@@ -120,6 +133,13 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Rehearse(args) => rehearse::run(&args, &context),
         Verb::Pattern(verb) => pattern::run(&verb, &context),
         Verb::Policy(verb) => policy::run(&verb, &context),
+        Verb::Instances(args) => fleet::instances::run(&args, &context),
+        Verb::Incidents(args) => fleet::incidents::run(&args, &context),
+        Verb::Replay(args) => fleet::replay::run(&args, &context),
+        Verb::Drill(args) => fleet::drill::run(&args, &context),
+        Verb::Doctor(args) => fleet::doctor::run(&args, &context),
+        Verb::IamPolicy(args) => fleet::iam::run(&args, &context),
+        Verb::Breaker(verb) => fleet::breaker::run(&verb, &context),
         Verb::Config(verb) => config::run(&verb, &context),
         Verb::Demo(args) => demo::run(&args, &context),
         Verb::DemoApp(args) => demo::app::run(&args),

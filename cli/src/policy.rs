@@ -8,14 +8,23 @@ use snoozed::exit;
 use crate::daemon::Context;
 use crate::failure::Failure;
 use crate::files::{self, FileFault};
+use crate::fleet::policies;
 use crate::{screen, text};
 
-/// Look policies over
+/// Look policies over, and look after those of the fleet
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
     /// Say all that is wrong with policy files, and end with 1 if there is anything
     #[command(after_help = "Example: snooze policy check /etc/cloudsnooze/policies.d")]
     Check(Check),
+    Put(policies::Put),
+    Get(policies::Get),
+    /// List the policies of the fleet
+    #[command(after_help = "Example: snooze policy list --stack cloudsnooze")]
+    List,
+    Rm(policies::Remove),
+    Diff(policies::Diff),
+    Test(policies::Test),
 }
 
 #[derive(Debug, clap::Args)]
@@ -26,16 +35,37 @@ pub(crate) struct Check {
 }
 
 pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
-    let Verb::Check(check) = verb;
+    match verb {
+        Verb::Check(args) => check(args, context),
+        Verb::Put(args) => policies::put(args, context),
+        Verb::Get(args) => policies::get(args, context),
+        Verb::List => policies::list(context),
+        Verb::Rm(args) => policies::remove(args, context),
+        Verb::Diff(args) => policies::diff(args, context),
+        Verb::Test(args) => policies::test(args, context),
+    }
+}
+
+fn check(check: &Check, context: &Context) -> Result<u8, Failure> {
     let paths = files::json_files(&check.files)?;
     let (policies, faults) = files::policies(&paths)?;
+    report(paths.len(), &policies, &faults, context)?;
+    Ok(if faults.is_empty() { exit::OK } else { exit::NO })
+}
+
+/// Shows what a check found.
+pub(crate) fn report(
+    files: usize,
+    policies: &[snooze_policy::Policy],
+    faults: &[FileFault],
+    context: &Context,
+) -> Result<(), Failure> {
     let data = json!({
-        "files": paths.len(),
+        "files": files,
         "policies": policies.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>(),
         "faults": faults.iter().map(fault).collect::<Vec<_>>(),
     });
-    screen::show(context.json, &data, |_| person(policies.len(), &faults))?;
-    Ok(if faults.is_empty() { exit::OK } else { exit::NO })
+    screen::show(context.json, &data, |_| person(policies.len(), faults))
 }
 
 fn fault(FileFault { file, fault }: &FileFault) -> Value {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use snooze_event::{Event, EventId, wire};
-use snooze_policy::{Facts, Plan, Policy, document, schedule, select, steps};
+use snooze_policy::{Facts, Plan, Policy, When, document, schedule, select, steps};
 use snoozed::exit;
 
 use crate::daemon::Context;
@@ -43,12 +43,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let policies = files::usable_policies(&args.policies)?;
-    let facts = match &args.instance {
-        Some(file) => {
-            facts(&files::read_json(file)?).map_err(|why| Failure::file(file.display(), why))?
-        }
-        None => Facts::default(),
-    };
+    let facts = args.instance.as_deref().map(facts_of_file).transpose()?.unwrap_or_default();
     let left = args.left.map(duration).transpose()?;
     let now = Timestamp::now();
     let rehearsals: Vec<Rehearsal> = events(&args.event, now)?
@@ -64,7 +59,7 @@ pub(crate) fn show(rehearsals: &[Rehearsal], json: bool) -> Result<u8, Failure> 
     screen::show(json, &data, |_| {
         rehearsals.iter().map(Rehearsal::person).collect::<Vec<_>>().join("\n")
     })?;
-    let runs = rehearsals.iter().any(|rehearsal| !rehearsal.plan.steps.is_empty());
+    let runs = rehearsals.iter().any(Rehearsal::does_something);
     Ok(if runs { exit::OK } else { exit::NO })
 }
 
@@ -75,6 +70,16 @@ pub(crate) struct Rehearsal {
     /// Each policy: its name, whether it applies, and why.
     policies: Vec<Chosen>,
     plan: Plan,
+    /// What the cloud side does; `None` where only the instance is looked at.
+    actions: Option<Vec<Doing>>,
+}
+
+/// An action of a policy that matches.
+#[derive(Debug)]
+struct Doing {
+    policy: String,
+    action: &'static str,
+    when: When,
 }
 
 #[derive(Debug)]
@@ -102,7 +107,25 @@ impl Rehearsal {
             matches: policy.pattern.matches(&document),
             why: policy.pattern.explain(&document).to_string(),
         });
-        Self { policies: policies.collect(), event, plan }
+        Self { policies: policies.collect(), event, plan, actions: None }
+    }
+
+    /// With what the cloud side does for it.
+    pub(crate) fn with_actions(self, policies: &[Policy], facts: &Facts) -> Self {
+        let document = document(&self.event, facts);
+        let actions = select(policies, &document).into_iter().flat_map(|policy| {
+            policy.actions.iter().map(|action| Doing {
+                policy: policy.name.to_string(),
+                action: action.name.as_str(),
+                when: action.when,
+            })
+        });
+        Self { actions: Some(actions.collect()), ..self }
+    }
+
+    fn does_something(&self) -> bool {
+        let acts = self.actions.as_ref().is_some_and(|actions| !actions.is_empty());
+        acts || !self.plan.steps.is_empty()
     }
 
     fn data(&self) -> Value {
@@ -123,13 +146,21 @@ impl Rehearsal {
         let policies = self.policies.iter().map(|policy| {
             json!({ "policy": policy.name, "enabled": policy.enabled, "matches": policy.matches })
         });
-        json!({
+        let mut data = json!({
             "event": wire::cloudevents::write(&self.event, None),
             "policies": policies.collect::<Vec<_>>(),
             "left_seconds": self.plan.left.as_secs_f64(),
             "steps": steps.collect::<Vec<_>>(),
             "dropped": dropped.collect::<Vec<_>>(),
-        })
+        });
+        if let (Some(actions), Some(members)) = (&self.actions, data.as_object_mut()) {
+            let actions = actions.iter().map(|doing| {
+                let on_outcome = doing.when == When::Outcome;
+                json!({ "policy": doing.policy, "action": doing.action, "on_outcome": on_outcome })
+            });
+            members.insert("actions".to_owned(), actions.collect());
+        }
+        data
     }
 
     fn person(&self) -> String {
@@ -156,6 +187,13 @@ impl Rehearsal {
             true => out.push_str("nothing would run\n"),
             false => out.push_str(&self.plan.to_string()),
         }
+        for Doing { policy, action, when } in self.actions.iter().flatten() {
+            let when = match when {
+                When::Now => "at once",
+                When::Outcome => "when the outcome is known",
+            };
+            out.push_str(&format!("do   {policy}/{action} in the cloud, {when}\n"));
+        }
         out
     }
 }
@@ -179,7 +217,7 @@ fn duration(seconds: f64) -> Result<Duration, Failure> {
 }
 
 /// The events of a file, or a plain one of a type.
-fn events(file_or_type: &str, now: Timestamp) -> Result<Vec<Event>, Failure> {
+pub(crate) fn events(file_or_type: &str, now: Timestamp) -> Result<Vec<Event>, Failure> {
     let path = Path::new(file_or_type);
     let bad = |why: String| Failure::file(file_or_type, why);
     if !path.exists() {
@@ -227,6 +265,10 @@ fn chain(fault: wire::ReadError) -> String {
 }
 
 /// What is known of an instance, as a file tells it.
+pub(crate) fn facts_of_file(file: &Path) -> Result<Facts, Failure> {
+    facts(&files::read_json(file)?).map_err(|why| Failure::file(file.display(), why))
+}
+
 fn facts(value: &Value) -> Result<Facts, String> {
     const KEYS: [&str; 8] = ["id", "type", "zone", "region", "account", "lifecycle", "asg", "tags"];
     let members = value.as_object().ok_or("expected an object with the facts")?;

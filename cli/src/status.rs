@@ -69,9 +69,12 @@ fn person(status: &Value) -> String {
         ["instance".to_owned(), instance(status)],
         ["metadata".to_owned(), cell(status, "metadata")],
         ["journal".to_owned(), journal(status).to_owned()],
-        ["policies".to_owned(), cell(status, "policies")],
+        ["policies".to_owned(), policies(status)],
         ["ignored".to_owned(), counted(ignored(status), "event")],
     ];
+    if let Some(cloud) = status.get("cloud").filter(|cloud| !cloud.is_null()) {
+        rows.push(["cloud".to_owned(), cloud_side(cloud)]);
+    }
     for fault in list(status, "faults") {
         let text = format!("{}: {}", cell(fault, "source"), cell(fault, "detail"));
         rows.push(["fault".to_owned(), text]);
@@ -98,6 +101,35 @@ fn instance(status: &Value) -> String {
     match status.get("instance_id").and_then(Value::as_str) {
         Some(id) => format!("{} ({})", text::shown(id), place.join(", ")),
         None => "not known yet".to_owned(),
+    }
+}
+
+fn policies(status: &Value) -> String {
+    let count = cell(status, "policies");
+    let table = status.pointer("/cloud/policies");
+    match table.filter(|table| table.get("version").is_some_and(Value::is_u64)) {
+        Some(table) => {
+            format!(
+                "{count}, with version {} of the {}",
+                cell(table, "version"),
+                cell(table, "from")
+            )
+        }
+        None => count,
+    }
+}
+
+/// For example `cloudsnooze: hello on, policies on, commands waiting, reports on`.
+fn cloud_side(cloud: &Value) -> String {
+    let part = |part: &Value| format!("{} {}", cell(part, "part"), cell(part, "state"));
+    let parts: Vec<String> = list(cloud, "parts").iter().map(part).collect();
+    let text = format!("{}: {}", cell(cloud, "stack"), parts.join(", "));
+    match cloud.get("unreported").and_then(Value::as_u64).unwrap_or_default() {
+        0 => text,
+        left => {
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
+            format!("{text}; {} to report", counted(left, "outcome"))
+        }
     }
 }
 
@@ -131,6 +163,29 @@ mod tests {
             "instance_id": "i-0a1b2c3d4e5f60718", "instance_type": "m6i.large",
             "zone": "us-east-1b", "metadata": "on", "durable": true, "policies": 3,
             "ignored_events": 1, "faults": [], "incidents": []
+        })));
+    }
+
+    #[test]
+    fn the_parts_of_the_cloud_side_are_shown_where_it_is_on() {
+        expect![[r#"
+            snoozed   -, process -, up -
+            instance  not known yet
+            metadata  on
+            journal   written
+            policies  3, with version 12 of the snapshot
+            ignored   0 events
+            cloud     blue: hello on, commands waiting; 2 outcomes to report
+
+            no open incident
+        "#]]
+        .assert_eq(&person(&json!({
+            "metadata": "on", "policies": 3, "cloud": {
+                "stack": "blue", "unreported": 2,
+                "policies": { "version": 12, "from": "snapshot" },
+                "parts": [{ "part": "hello", "state": "on" },
+                    { "part": "commands", "state": "waiting" }]
+            }
         })));
     }
 

@@ -36,7 +36,17 @@ pub(crate) fn json_line(value: &Value) -> String {
     escaped_json(&value.to_string())
 }
 
+/// A text that is JSON, with its own white space.
+pub(crate) fn json_as_it_stands(text: &str) -> String {
+    let plain = text.replace("\r\n", "\n").replace('\r', "\n");
+    plain.trim_end().split('\t').map(escaped).collect::<Vec<_>>().join("\t") + "\n"
+}
+
 fn escaped_json(text: &str) -> String {
+    escaped(text) + "\n"
+}
+
+fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 1);
     for c in text.chars() {
         if c != '\n' && steers(c) {
@@ -45,7 +55,6 @@ fn escaped_json(text: &str) -> String {
             out.push(c);
         }
     }
-    out.push('\n');
     out
 }
 
@@ -67,14 +76,18 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
 
 /// A member as a text for a cell: `-` where it is not there.
 pub(crate) fn cell(value: &Value, name: &str) -> String {
-    let text = match value.get(name) {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => shown(text),
+    match value.get(name) {
+        None | Some(Value::Null) => word(""),
+        Some(Value::String(text)) => word(text),
         Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
-            shown(&other.to_string())
+            word(&other.to_string())
         }
-    };
-    if text.is_empty() { "-".to_owned() } else { cut(&text, CELL) }
+    }
+}
+
+/// A text for a cell: `-` where it is empty.
+pub(crate) fn word(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { cut(&shown(text), CELL) }
 }
 
 /// The members of a list.
@@ -129,8 +142,12 @@ pub(crate) fn seconds(value: &Value, name: &str) -> String {
 /// A member with a moment, to the millisecond.
 pub(crate) fn moment(value: &Value, name: &str) -> String {
     let moment = value.get(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
-    let shown = moment.map(|moment: Timestamp| moment.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"));
-    shown.map_or_else(|| cell(value, name), |shown| shown.to_string())
+    moment.map_or_else(|| cell(value, name), at)
+}
+
+/// A moment, to the millisecond.
+pub(crate) fn at(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 /// Like [`took`], of a member with a number of milliseconds.
@@ -168,6 +185,15 @@ mod tests {
             assert!(!text.trim_end().chars().any(|c| c != '\n' && steers(c)), "{text}");
             assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), hostile);
         }
+    }
+
+    #[test]
+    fn c11_a_stored_document_keeps_its_form_and_steers_nothing() {
+        let stored = "{\r\n\t\"a\": \"\u{9b}2J\u{202e}\"\r\n}\r\n\n";
+        let text = json_as_it_stands(stored);
+        assert_eq!(text, "{\n\t\"a\": \"\\u009b2J\\u202e\"\n}\n");
+        let values = [&text, stored].map(|text| serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(values[0], values[1]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::scene::{Places, SECRET};
 use crate::daemon::Context;
 use crate::failure::Failure;
 use crate::text::{cell, list};
-use crate::{incident, text};
+use crate::{fleet, incident, text};
 
 /// How long the shop and the daemon have to be ready.
 const START: Duration = Duration::from_secs(20);
@@ -63,7 +63,8 @@ impl Stage {
         let places = Places::furnish(directory.path(), python).map_err(failed)?;
         let metadata = Server::spawn()
             .map_err(|source| Failure::system("start the fake metadata service", &source))?;
-        let context = Context { socket: places.socket(), json: false };
+        let context =
+            Context { socket: places.socket(), json: false, fleet: fleet::Options::default() };
         let (receiver, shop, daemon) = (None, None, None);
         Ok(Self { poll, metadata, receiver, shop, daemon, places, context, _directory: directory })
     }

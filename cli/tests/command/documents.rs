@@ -42,9 +42,10 @@ fn every_exit_code_stands_in_the_table() {
         (exit::SYSTEM, "SYSTEM"),
         (exit::NO_DAEMON, "NO_DAEMON"),
         (exit::REFUSED, "REFUSED"),
+        (exit::AWS, "AWS"),
     ] {
         assert!(EXIT_CODES.contains(&format!("| {code} | `{name}` |")), "{code} {name}");
     }
     let rows = EXIT_CODES.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
-    assert_eq!(rows.count(), 8);
+    assert_eq!(rows.count(), 9);
 }

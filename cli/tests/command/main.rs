@@ -5,6 +5,7 @@
 #![expect(clippy::indexing_slicing, reason = "the helpers below are part of the tests")]
 
 mod documents;
+mod fleet;
 mod snooze;
 mod socket;
 mod verbs;

@@ -1,0 +1,120 @@
+//! `snooze instances`, `incidents` and `replay`.
+
+use jiff::Timestamp;
+use serde_json::json;
+use snooze_event::{Event, wire};
+use snooze_policy::ledger::{self, Incident, Opening, Report, Shelf};
+
+use super::{Cloud, ID, ORDERS};
+use crate::snooze::Place;
+
+/// Has an incident in the table, opened now with these policies, and ended with `done`.
+async fn incident(cloud: &Cloud, policies: &[&str]) -> Incident {
+    let now = Timestamp::now();
+    let envelope = json!({
+        "version": "0", "id": "e-1", "detail-type": "EC2 Spot Instance Interruption Warning",
+        "source": "aws.ec2", "account": "123456789012", "time": now.to_string(),
+        "region": "eu-central-1", "resources": [],
+        "detail": { "instance-id": ID, "instance-action": "terminate" }
+    });
+    let event: Event = wire::eventbridge::read(&envelope.to_string()).unwrap().remove(0);
+    let facts = cloud.hello(ID).await.facts;
+    let policies = policies.iter().map(|text| snooze_policy::check(text).unwrap()).collect();
+    let shelf = Shelf { version: Some(1), policies, faults: Vec::new() };
+    let open = |id: &str| {
+        let opening = Opening {
+            event: &event,
+            facts: Some(&facts),
+            shelf: &shelf,
+            hook_timeout: None,
+            lifecycle_budget: std::time::Duration::from_secs(120),
+        };
+        Incident::open(id, opening, now)
+    };
+    cloud.incidents().claim(&ledger::claim(&event), open, now).await.unwrap();
+    let report: Report = serde_json::from_value(json!({
+        "incident": "own", "event": "cloud.spot.interrupt", "outcome": "done", "text": "1 done",
+        "hops": { "finished": now.to_string() },
+        "steps": [{ "step": "orders-db/redis-flusher", "outcome": "done", "milliseconds": 150 }]
+    }))
+    .unwrap();
+    let id = ledger::claim(&event).id(now);
+    let (_, stored) = cloud
+        .incidents()
+        .change(&id, |incident| incident.report(&report, now))
+        .await
+        .unwrap()
+        .unwrap();
+    stored.incident
+}
+
+#[tokio::test]
+async fn instances_are_listed_with_the_version_they_act_on() {
+    let cloud = Cloud::start().await;
+    cloud.hello(ID).await;
+    cloud.policies().put(ORDERS, "anna", Timestamp::UNIX_EPOCH).await.unwrap();
+    cloud.policies().put(&ORDERS.replace("30", "40"), "anna", Timestamp::UNIX_EPOCH).await.unwrap();
+    let listed = cloud.snooze(&["instances"]).await;
+    assert_eq!(listed.code, 0, "{listed:?}");
+    assert!(listed.out.contains(ID) && listed.out.contains("1 (stored: 2)"), "{listed:?}");
+    assert!(listed.out.ends_with("1 instance, 0 not heard of for 30 minutes\n"), "{listed:?}");
+    let listed = cloud.snooze(&["--json", "instances"]).await.json();
+    assert_eq!(
+        (&listed["policies"], &listed["instances"][0]["tags"]["role"]),
+        (&json!(2), &json!("db"))
+    );
+    for filter in ["--idle", "--stale"] {
+        let none = cloud.snooze(&["instances", filter]).await;
+        assert!(none.out.starts_with("no such instance"), "{none:?}");
+    }
+}
+
+#[tokio::test]
+async fn incidents_are_listed_shown_and_explained() {
+    let cloud = Cloud::start().await;
+    let id = incident(&cloud, &[ORDERS]).await.id;
+    for args in
+        [&["incidents"][..], &["incidents", "--instance", ID], &["incidents", "--since", "1h"]]
+    {
+        let listed = cloud.snooze(args).await;
+        assert_eq!(listed.code, 0, "{listed:?}");
+        assert!(
+            listed.out.contains(&id) && listed.out.contains("done with 2 min 0 s to spare"),
+            "{listed:?}"
+        );
+    }
+    let other = cloud.snooze(&["incidents", "--instance", "i-0b1b2c3d4e5f60718"]).await;
+    assert!(other.out.starts_with("no incident"), "{other:?}");
+    for which in [id.as_str(), "last"] {
+        let shown = cloud.snooze(&["incidents", "show", which]).await;
+        assert!(shown.out.contains("orders-db/notify") && shown.out.contains("HOP"), "{shown:?}");
+        let told = cloud.snooze(&["incidents", "explain", which]).await;
+        assert!(told.out.contains("says the instance: 1 done."), "{told:?}");
+    }
+    let data = cloud.snooze(&["--json", "incidents", "show", &id]).await.json();
+    assert_eq!((&data["id"], &data["ended"]["outcome"]), (&json!(id), &json!("done")));
+    let missing = cloud.snooze(&["incidents", "show", "i-1/none"]).await;
+    assert_eq!(missing.code, 1);
+    assert!(missing.err.contains("`snooze incidents` lists"), "{missing:?}");
+}
+
+#[tokio::test]
+async fn a_replay_shows_what_would_be_planned_and_touches_nothing() {
+    let (cloud, place) = (Cloud::start().await, Place::new());
+    incident(&cloud, &[ORDERS]).await;
+    cloud.policies().put(ORDERS, "anna", Timestamp::UNIX_EPOCH).await.unwrap();
+    let before = cloud.server.items("cloudsnooze-incidents");
+    cloud.server.forget_calls();
+    let same = cloud.snooze(&["replay", "last"]).await;
+    assert_eq!(same.code, 0, "{same:?}");
+    assert!(same.out.contains("the plan would be the same"), "{same:?}");
+    let slower = place.file("slower.json", &ORDERS.replace("30", "60"));
+    let other = cloud.snooze(&["replay", "last", "--policy", &slower]).await;
+    assert_eq!(other.code, 1, "{other:?}");
+    let lines = "- run  orders-db/redis-flusher (high 100) within 30s\n\
+                 + run  orders-db/redis-flusher (high 100) within 1m\n";
+    assert!(other.out.contains(&lines.replace("1m", "60s")), "{other:?}");
+    let reads = ["GetItem", "Query", "Scan"];
+    assert!(cloud.server.calls().iter().all(|call| reads.contains(&call.operation.as_str())));
+    assert_eq!(cloud.server.items("cloudsnooze-incidents"), before);
+}
