@@ -10,10 +10,14 @@
     reason = "what a test stands on fails as a test does"
 )]
 
+pub mod cloud;
 pub mod dice;
+pub mod functions;
 pub mod place;
 pub mod plugins;
 pub mod programs;
 pub mod promises;
+pub mod scale;
+pub mod services;
 pub mod setup;
 pub mod wait;

@@ -5,10 +5,6 @@ use std::sync::OnceLock;
 
 use crate::place;
 
-/// The packages whose programs are run; the same as `cargo xtask demo` builds, so that nothing is
-/// built twice.
-const PACKAGES: [&str; 4] = ["snoozed", "snooze", "redis-flusher", "xtask"];
-
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 
 /// Where a program is; the first call builds all of them.
@@ -35,11 +31,9 @@ fn build() -> PathBuf {
     let target = folder.parent().expect("the folder of a profile is in the target directory");
     let profile = if profile == "debug" { "dev" } else { profile };
     let mut cargo = place::cargo();
-    cargo.args(["build", "--quiet", "--bins", "--profile", profile]);
-    cargo.arg("--target-dir").arg(target);
-    for package in PACKAGES {
-        cargo.args(["--package", package]);
-    }
+    // The same selection as `cargo xtask` has, so that nothing is built twice.
+    cargo.args(["build", "--quiet", "--workspace", "--bins", "--test", "workspace"]);
+    cargo.args(["--profile", profile]).arg("--target-dir").arg(target);
     let _nothing = place::output(&mut cargo);
     folder
 }

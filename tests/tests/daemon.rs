@@ -4,7 +4,9 @@
 #[cfg(test)]
 mod daemon {
     mod clock;
+    mod cloud;
     mod kills;
+    mod log;
     mod promises;
     mod road;
     mod secrets;

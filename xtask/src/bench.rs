@@ -4,18 +4,31 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use crate::report;
 use crate::workplace::{Workplace, done};
+use crate::{report, tools};
 
 /// Builds and measures. The exit code tells whether every promise is kept.
 pub(crate) fn run(workplace: &Workplace, json: bool) -> Result<ExitCode> {
+    tools::install_measures(workplace)?;
     report::progress("building the daemon as it is released");
     done(workplace.cargo().args(["build", "--release", "--package", "snoozed", "--bins"]))?;
-    report::progress("building what measures it");
-    done(workplace.cargo().args(["build", "--package", "snooze-tests", "--bins"]))?;
-    report::progress("measuring, which takes about two minutes");
+    report::progress("building the functions as they are released");
+    done(workplace.cargo().args([
+        "build",
+        "--release",
+        "--package",
+        "snooze-functions",
+        "--bins",
+    ]))?;
+    let planning = ["build", "--release", "--package", "snooze-policy", "--example", "planning"];
+    done(workplace.cargo().args(planning))?;
+    report::progress("building what measures them");
+    workplace.build_programs()?;
+    report::progress("measuring, which takes about three minutes");
     let mut measure = workplace.command(workplace.built("debug", "promises"));
     measure.arg(workplace.built("release", "snoozed"));
+    measure.arg("--functions").arg(workplace.built("release", ""));
+    measure.arg("--planning").arg(workplace.built("release", "examples/planning"));
     if json {
         measure.arg("--json");
     }

@@ -5,7 +5,10 @@
 
 mod bench;
 mod demo;
+mod e2e;
+mod functions;
 mod report;
+mod template;
 mod test;
 mod tools;
 mod workplace;
@@ -14,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::functions::Arch;
 use crate::workplace::Workplace;
 
 /// What can be done with a checkout.
@@ -34,6 +38,23 @@ enum Verb {
     },
     /// Install what the whole suite needs, and run every test and check
     Test,
+    /// Check the template of the cloud side
+    LintTemplate,
+    /// Deploy the template in an emulator of AWS, and test the cloud side whole
+    E2e {
+        /// Arguments for the tests, as the name of one
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Build the Lambda functions, and lay them out where the template finds them
+    Functions {
+        /// Build them as they are released
+        #[arg(long)]
+        release: bool,
+        /// The processor they run on; this machine's where it is not said
+        #[arg(long)]
+        arch: Option<Arch>,
+    },
     /// Measure the promises of the README
     Bench {
         /// Print the rows as JSON
@@ -51,6 +72,9 @@ fn main() -> ExitCode {
     let ended = match command.verb {
         Verb::Demo { args } => demo::run(&workplace, &args),
         Verb::Test => test::run(&workplace),
+        Verb::LintTemplate => template::run(&workplace),
+        Verb::E2e { args } => e2e::run(&workplace, &args),
+        Verb::Functions { release, arch } => functions::run(&workplace, release, arch),
         Verb::Bench { json } => bench::run(&workplace, json),
     };
     ended.unwrap_or_else(|error| fail(&error))

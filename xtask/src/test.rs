@@ -6,11 +6,11 @@ use std::process::{ExitCode, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use crate::workplace::{Workplace, done};
-use crate::{demo, report, tools};
+use crate::{report, template, tools};
 
 /// What the daemon may not be built with, as its tree begins a line.
-const UNWANTED: [&str; 6] =
-    ["aws-sdk-", "aws-config ", "lambda_runtime ", "ring ", "openssl-sys ", "native-tls "];
+const UNWANTED: [&str; 5] =
+    ["aws-sdk-ec2 ", "lambda_runtime ", "ring ", "openssl-sys ", "native-tls "];
 
 /// How many tests and checks passed, and how many did not.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -24,14 +24,16 @@ struct Totals {
 /// Runs everything; the last line on stdout is `N passed, N failed`.
 pub(crate) fn run(workplace: &Workplace) -> Result<ExitCode> {
     tools::install(workplace)?;
+    template::install(workplace)?;
     let mut totals = Totals::default();
     totals.check("formatting", format(workplace));
     totals.check("lints", lints(workplace));
-    totals.check("programs", demo::build(workplace));
+    totals.check("programs", workplace.build_programs());
     let tests = tests(workplace, &mut totals);
     totals.check("tests", tests);
     totals.check("dependencies", dependencies(workplace));
     totals.check("tree of the daemon", tree(workplace));
+    totals.check("template", template::check(workplace));
     report::say(&format!("{} passed, {} failed", totals.passed, totals.failed));
     Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,10 +3,12 @@
 //! System packages come from `apt-get` where that is there and allowed; all else goes to `.local`
 //! in the checkout.
 
+use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::functions::Arch;
 use crate::report;
 use crate::workplace::{Workplace, done};
 
@@ -14,6 +16,9 @@ use crate::workplace::{Workplace, done};
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 /// The Redis client that the Python plugin of the contract is written for.
 const PYTHON_REDIS: &str = "redis==5.2.1";
+
+/// The emulator of AWS and its clients.
+const CLOUD: &str = include_str!("../cloud-requirements.txt");
 
 /// A program and the Debian package that brings it.
 const PROGRAMS: [(&str, &str); 3] =
@@ -25,8 +30,16 @@ pub(crate) fn install(workplace: &Workplace) -> Result<()> {
     let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
     system_packages(workplace, &packages)?;
     python_redis(workplace)?;
+    install_cloud(workplace)?;
     cargo_deny(workplace)?;
     Ok(())
+}
+
+/// Brings what `cargo xtask bench` measures with.
+pub(crate) fn install_measures(workplace: &Workplace) -> Result<()> {
+    let programs = [("valgrind", "valgrind"), ("python3", "python3")];
+    let missing = programs.iter().filter(|(program, _)| workplace.which(program).is_none());
+    system_packages(workplace, &missing.map(|(_, package)| *package).collect::<Vec<_>>())
 }
 
 /// The checker of dependencies.
@@ -43,7 +56,34 @@ pub(crate) fn cargo_deny(workplace: &Workplace) -> Result<PathBuf> {
     workplace.which("cargo-deny").context("cargo-deny was installed, but is not in `.local/bin`")
 }
 
-fn system_packages(workplace: &Workplace, packages: &[&str]) -> Result<()> {
+/// Brings the emulator of AWS and its clients, in a Python environment of their own.
+pub(crate) fn install_cloud(workplace: &Workplace) -> Result<()> {
+    let folder = workplace.local().join("cloud");
+    let installed = folder.join("requirements.txt");
+    if fs::read_to_string(&installed).is_ok_and(|text| text == CLOUD) {
+        return Ok(());
+    }
+    report::progress("installing an emulator of AWS in .local/cloud");
+    let make = || {
+        let mut venv = workplace.command("python3");
+        done(venv.args(["-m", "venv", "--clear"]).arg(&folder))
+    };
+    // Debian parts what makes environments from Python itself.
+    make().or_else(|_| system_packages(workplace, &["python3-venv"]).and_then(|()| make()))?;
+    let mut pip = workplace.command(folder.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    done(pip.arg(workplace.root.join("xtask/cloud-requirements.txt")))?;
+    fs::write(&installed, CLOUD).with_context(|| format!("cannot write {}", installed.display()))
+}
+
+/// The program that takes out of a binary what is only for debugging.
+pub(crate) fn strip(workplace: &Workplace, arch: Arch) -> PathBuf {
+    let own = format!("{}-strip", arch.prefix());
+    workplace.which(&own).unwrap_or_else(|| PathBuf::from("strip"))
+}
+
+/// Brings packages of the system.
+pub(crate) fn system_packages(workplace: &Workplace, packages: &[&str]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }

@@ -46,6 +46,14 @@ impl Workplace {
         command
     }
 
+    /// Builds all programs, for debugging, with the very crates that the tests are built with:
+    /// what cargo selects decides the features of what they stand on, so that another selection
+    /// would build much of it a second time. A test target in the selection brings the features
+    /// of tests.
+    pub(crate) fn build_programs(&self) -> Result<()> {
+        done(self.cargo().args(["build", "--workspace", "--bins", "--test", "workspace"]))
+    }
+
     /// A program, in the root.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);

@@ -1,4 +1,5 @@
-//! Measures the promises of the README: `promises SNOOZED [--json]`.
+//! Measures the promises of the README:
+//! `promises SNOOZED [--functions FOLDER] [--planning PROGRAM] [--json]`.
 //!
 //! Each is a row with its bar; the exit code is 1 when one is missed. What is measured: the process
 //! of the daemon alone, without its plugins and their keepers, which are as many as the policies
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use snooze_tests::setup::Setup;
-use snooze_tests::{promises, wait};
+use snooze_tests::{functions, promises, wait};
 
 /// How many events are sent for the first promise.
 const EVENTS: usize = 300;
@@ -22,30 +23,35 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// A promise and what came of it.
 struct Row {
-    name: &'static str,
+    name: String,
     value: f64,
     unit: &'static str,
     bar: f64,
 }
 
 fn main() -> ExitCode {
-    let mut program = None;
-    let mut json = false;
-    for arg in std::env::args_os().skip(1) {
-        if arg == "--json" {
-            json = true;
-        } else {
-            program = Some(PathBuf::from(arg));
+    let (mut program, mut functions, mut planning, mut json) = (None, None, None, false);
+    let mut args = std::env::args_os().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("--json") => json = true,
+            Some("--functions") => functions = args.next().map(PathBuf::from),
+            Some("--planning") => planning = args.next().map(PathBuf::from),
+            Some(_) | None => program = Some(PathBuf::from(arg)),
         }
     }
     let Some(program) = program else {
-        say("usage: promises SNOOZED [--json]");
+        say("usage: promises SNOOZED [--functions FOLDER] [--planning PROGRAM] [--json]");
         return ExitCode::from(2);
     };
     let mut rows = to_handlers(&program);
     rows.push(size(&program));
     rows.extend(idle(&program));
     rows.extend(ready(&program));
+    for name in functions::FUNCTIONS {
+        rows.extend(functions.iter().flat_map(|folder| function(name, &folder.join(name))));
+    }
+    rows.extend(planning.as_deref().map(thinking));
     say(&if json { as_json(&rows) } else { as_table(&rows) });
     if rows.iter().all(Row::is_kept) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -86,7 +92,8 @@ fn idle(program: &Path) -> [Row; 2] {
     wait::pause(IDLE);
     let spent = promises::processor_time(daemon.id()).saturating_sub(before);
     let hour = spent.as_secs_f64() * 3600.0 / IDLE.as_secs_f64();
-    let cpu = Row { name: "CPU per hour at 1 s polls", value: hour, unit: "s", bar: 3.6 };
+    let cpu =
+        Row { name: "CPU per hour at 1 s polls".to_owned(), value: hour, unit: "s", bar: 3.6 };
     [megabytes("resident after 60 s idle", promises::resident(daemon.id()), 10.0), cpu]
 }
 
@@ -101,6 +108,23 @@ fn ready(program: &Path) -> [Row; 2] {
     ]
 }
 
+fn function(name: &str, program: &Path) -> [Row; 2] {
+    let times = (0..TIMES).map(|_| functions::to_next(program)).collect();
+    let next = promises::percentile(times, 50);
+    [
+        megabytes(format!("{name}: deployment package"), functions::zipped(program), 5.0),
+        milliseconds(format!("{name}: start to asking for its first event"), next, 20.0),
+    ]
+}
+
+#[expect(clippy::as_conversions, reason = "there are fewer than 2^53 instructions")]
+#[expect(clippy::cast_precision_loss, reason = "as above")]
+fn thinking(planning: &Path) -> Row {
+    let value = functions::instructions(planning) as f64 / 1000.0;
+    let name = "dispatch: an event against 100 policies, planned".to_owned();
+    Row { name, value, unit: "ki", bar: 50.0 }
+}
+
 /// A daemon as most have it: a policy with three handlers.
 fn usual(program: &Path) -> Setup {
     let mut setup = Setup::of(program.to_owned());
@@ -108,14 +132,14 @@ fn usual(program: &Path) -> Setup {
     setup
 }
 
-fn milliseconds(name: &'static str, time: Duration, bar: f64) -> Row {
-    Row { name, value: time.as_secs_f64() * 1000.0, unit: "ms", bar }
+fn milliseconds(name: impl Into<String>, time: Duration, bar: f64) -> Row {
+    Row { name: name.into(), value: time.as_secs_f64() * 1000.0, unit: "ms", bar }
 }
 
 #[expect(clippy::as_conversions, reason = "a file is smaller than 2^53 bytes")]
 #[expect(clippy::cast_precision_loss, reason = "as above")]
-fn megabytes(name: &'static str, bytes: u64, bar: f64) -> Row {
-    Row { name, value: bytes as f64 / 1e6, unit: "MB", bar }
+fn megabytes(name: impl Into<String>, bytes: u64, bar: f64) -> Row {
+    Row { name: name.into(), value: bytes as f64 / 1e6, unit: "MB", bar }
 }
 
 impl Row {

@@ -624,3 +624,29 @@ fn g11_no_value_of_a_secret_comes_out_of_a_plugin() {
         assert!(seen.contains("no route to ***") && seen.contains("connecting to ***"), "{seen}");
     });
 }
+
+#[test]
+fn a_handler_whose_secret_is_not_there_says_so_and_starts_when_it_comes() {
+    const DSN: &str = "ssm:/orders/dsn";
+    check(&["leak"], async |bench| {
+        let config = Map::from_iter([("dsn".to_owned(), json!(DSN))]);
+        bench.host.set_entries(vec![Entry { config, ..bench_entry("hostile-leak") }]);
+        let outcome = bench.run("hostile-leak", ms(2000)).await.outcome;
+        let Outcome::CannotStart(text) = &outcome else { panic!("{outcome:?}") };
+        assert!(text.starts_with("`ssm:/orders/dsn`: not fetched"), "{text}");
+        let fetched = bench.host.fetched();
+        for (restarts, value) in [CANARY, "S3CR3T-RENEWED"].into_iter().enumerate() {
+            assert!(fetched.put(DSN, Ok(value.to_owned())));
+            bench.host.renew(&[DSN.to_owned()].into());
+            bench.until(PluginState::Ready, "hostile-leak").await;
+            let outcome = bench.run("hostile-leak", ms(2000)).await;
+            let seen = format!("{outcome:?} {:?}", bench.host.status());
+            assert!(seen.contains("no route to ***") && !seen.contains("S3CR3T"), "{seen}");
+            let started = bench.status("hostile-leak").stats.restarts;
+            assert_eq!(started, u64::try_from(restarts).unwrap());
+        }
+        bench.host.renew(&["ssm:/another".to_owned()].into());
+        assert_eq!(bench.run("hostile-leak", ms(2000)).await.outcome, Outcome::Degraded);
+        assert_eq!(bench.status("hostile-leak").stats.restarts, 1, "it has no such secret");
+    });
+}

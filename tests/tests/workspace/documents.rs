@@ -121,7 +121,8 @@ fn verbs(command: &str) -> BTreeSet<(PathBuf, String)> {
     let mut verbs = BTreeSet::new();
     for (path, text) in documents() {
         for part in text.split(command).skip(1) {
-            let end = part.find(|c: char| !c.is_ascii_lowercase() && c != '-');
+            let end =
+                part.find(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '-');
             let verb = part.get(..end.unwrap_or(part.len())).unwrap_or_default();
             if !verb.is_empty() && !verb.starts_with('-') {
                 verbs.insert((path.clone(), verb.to_owned()));

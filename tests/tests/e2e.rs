@@ -1,0 +1,12 @@
+//! The cloud side whole: the template deployed in an emulator of AWS, the real functions, the real
+//! daemon, the real command.
+
+#[cfg(test)]
+mod e2e {
+    mod hooks;
+    mod kills;
+    mod outage;
+    mod road;
+    mod roles;
+    mod rules;
+}
