@@ -48,7 +48,9 @@ impl Watch {
         if event.cancelled {
             return self.called_off(event, &key, now);
         }
-        let covering = self.incidents.values().find(|known| known.covers(&key, now.boot));
+        let covering = self.incidents.values().filter(|known| known.covers(&key, now.boot));
+        // Of those that tell of the same loss, the one that goes on.
+        let covering = covering.min_by_key(|known| known.closed.is_some());
         let known = covering.map(|incident| incident.key.clone());
         if event.cause == Some(Cause::Maintenance) && self.is_far(&event, now) {
             return None;
@@ -320,6 +322,14 @@ impl Watch {
             let key = self.unused(known.key.clone());
             let event = wire::cloudevents::write(&known.event, Some(&key));
             self.write(&key, Record::Opened { event, due_ms, steps }, now);
+            // The next signal has no number: it has to find this incident.
+            let joined = Record::Joined { key: known.key.to_string(), due_ms, steps: Vec::new() };
+            self.write(&key, joined, now);
+            // The outcome that counts is the one to come: the cloud takes the first for final.
+            for by in &known.told_by {
+                self.write(&key, Record::Told { by: by.clone() }, now);
+            }
+            self.reported(&known.key, known.told_by.len(), now);
         }
     }
 

@@ -647,6 +647,25 @@ fn a_policy_that_asks_for_the_instance_runs_when_the_notice_comes_first() {
     }
 }
 
+// The cloud takes the first outcome it hears for final, and lets the instance go.
+#[test]
+fn what_was_closed_before_the_instance_was_known_is_not_reported_as_done() {
+    let policy = r#"{ "name": "p", "match": { "type": ["cloud.spot.interrupt"],
+            "instance": { "region": ["eu-west-1"] } },
+        "handlers": [{ "plugin": "flush", "timeout_seconds": 10 }] }"#;
+    let mut scene = Scene::new(&[policy]);
+    scene.watch = Watch::new(Facts::default(), BOOT.parse().unwrap(), Limits::default());
+    scene.on(Input::Policies(read(&[policy])));
+    scene.ordered(Event { instance: None, ..spot(0) }, "cloud-1");
+    scene.at(1).on(Input::Facts(Box::new(facts())));
+    assert_eq!(scene.unreported(), [], "{}", scene.transcript);
+    scene.ordered(spot(0), "cloud-2");
+    assert_eq!(scene.unreported(), [], "{}", scene.transcript);
+    scene.end("p/flush", Ending::Done);
+    let told: Vec<usize> = scene.unreported().into_iter().map(|(_, told)| told).collect();
+    assert_eq!(told, [2], "{}", scene.transcript);
+}
+
 // The group holds the instance in a hook for longer than the two minutes of the notice.
 #[test]
 fn an_instance_that_auto_scaling_still_terminates_has_not_survived() {
