@@ -100,7 +100,7 @@ pub(crate) async fn run(args: &[&str], settings: &[(&str, &str)]) -> Run {
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .env("SNOOZE_SOCKET", "/no/such/socket")
-        .env("USER", "anna")
+        .env("USER", "operator")
         .envs(settings.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true)

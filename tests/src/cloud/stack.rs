@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -13,6 +14,9 @@ use crate::{place, programs, wait};
 
 /// The name of the stack.
 pub const STACK: &str = "cloudsnooze";
+
+/// As long as `dispatch` may keep its copy of the policies.
+const REFRESH: Duration = Duration::from_secs(30);
 
 impl Cloud {
     /// Packages and deploys, with the programs of this workspace.
@@ -167,8 +171,14 @@ impl Cloud {
         }
         let path = self.folder.join(format!("{role}.json"));
         fs::write(&path, policy.to_string()).expect("the policy can be written");
+        let refreshes = || self.functions.about("Publish", "policies-changed").len();
+        let before = refreshes();
         let mut snooze = self.operator(programs::path("snooze"));
         let _said = place::output(snooze.args(["policy", "put"]).arg(path));
+        // `dispatch` keeps a copy for 30 seconds, and forgets it when it is told of the change.
+        let _refreshed = wait::within(REFRESH, Duration::from_millis(100), || {
+            (refreshes() > before).then_some(())
+        });
     }
 
     /// The version of the policies in the table.

@@ -27,7 +27,7 @@ async fn healthy() -> Cloud {
     cloud.server.answer("GetTopicAttributes", 200, TOPIC);
     cloud.server.answer("DescribeLifecycleHooks", 200, HOOKS);
     cloud.server.answer("DescribeEventBus", 200, r#"{ "Name": "cloudsnooze" }"#);
-    cloud.policies().put(ORDERS, "anna", Timestamp::now()).await.unwrap();
+    cloud.policies().put(ORDERS, "operator", Timestamp::now()).await.unwrap();
     cloud.hello(ID).await;
     cloud
 }

@@ -52,8 +52,8 @@ async fn incident(cloud: &Cloud, policies: &[&str]) -> Incident {
 async fn instances_are_listed_with_the_version_they_act_on() {
     let cloud = Cloud::start().await;
     cloud.hello(ID).await;
-    cloud.policies().put(ORDERS, "anna", Timestamp::UNIX_EPOCH).await.unwrap();
-    cloud.policies().put(&ORDERS.replace("30", "40"), "anna", Timestamp::UNIX_EPOCH).await.unwrap();
+    cloud.policies().put(ORDERS, "operator", Timestamp::UNIX_EPOCH).await.unwrap();
+    cloud.policies().put(&ORDERS.replace("30", "40"), "operator", Timestamp::UNIX_EPOCH).await.unwrap();
     let listed = cloud.snooze(&["instances"]).await;
     assert_eq!(listed.code, 0, "{listed:?}");
     assert!(listed.out.contains(ID) && listed.out.contains("1 (stored: 2)"), "{listed:?}");
@@ -102,7 +102,7 @@ async fn incidents_are_listed_shown_and_explained() {
 async fn a_replay_shows_what_would_be_planned_and_touches_nothing() {
     let (cloud, place) = (Cloud::start().await, Place::new());
     incident(&cloud, &[ORDERS]).await;
-    cloud.policies().put(ORDERS, "anna", Timestamp::UNIX_EPOCH).await.unwrap();
+    cloud.policies().put(ORDERS, "operator", Timestamp::UNIX_EPOCH).await.unwrap();
     let before = cloud.server.items("cloudsnooze-incidents");
     cloud.server.forget_calls();
     let same = cloud.snooze(&["replay", "last"]).await;

@@ -17,7 +17,7 @@ async fn a_policy_is_stored_once_and_the_instances_are_told() {
     assert_eq!((stored.version, stored.documents.len()), (1, 1));
     assert_eq!(
         (stored.documents[0].text.as_str(), stored.documents[0].by.as_str()),
-        (ORDERS, "anna")
+        (ORDERS, "operator")
     );
     let told = cloud.server.entries();
     assert_eq!(told.len(), 1);
@@ -76,11 +76,11 @@ async fn a_bus_that_is_down_does_not_undo_what_was_stored() {
 #[tokio::test]
 async fn a_stored_policy_comes_back_as_it_was_written() {
     let cloud = Cloud::start().await;
-    cloud.policies().put(ORDERS, "anna", jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    cloud.policies().put(ORDERS, "operator", jiff::Timestamp::UNIX_EPOCH).await.unwrap();
     let got = cloud.snooze(&["policy", "get", "orders-db"]).await;
     assert_eq!((got.code, got.out.trim_end()), (0, ORDERS));
     let got = cloud.snooze(&["--json", "policy", "get", "orders-db"]).await.json();
-    assert_eq!((&got["version"], &got["by"]), (&json!(1), &json!("anna")));
+    assert_eq!((&got["version"], &got["by"]), (&json!(1), &json!("operator")));
     assert_eq!(got["document"], serde_json::from_str::<Value>(ORDERS).unwrap());
     let listed = cloud.snooze(&["policy", "list"]).await;
     assert!(listed.out.contains("orders-db  yes  1"), "{listed:?}");
@@ -97,7 +97,7 @@ async fn what_differs_is_shown_against_what_is_stored() {
     let fresh = cloud.snooze(&["policy", "diff", &file]).await;
     assert_eq!(fresh.code, 1);
     assert!(fresh.out.starts_with("orders-db is not stored\n+ {\n"), "{fresh:?}");
-    cloud.policies().put(ORDERS, "anna", jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    cloud.policies().put(ORDERS, "operator", jiff::Timestamp::UNIX_EPOCH).await.unwrap();
     let same = cloud.snooze(&["policy", "diff", &file]).await;
     assert_eq!((same.code, same.out.as_str()), (0, "orders-db is stored as it is in the file\n"));
     // White space is no difference.
@@ -116,7 +116,7 @@ async fn what_differs_is_shown_against_what_is_stored() {
 #[tokio::test]
 async fn a_policy_is_removed_only_by_who_means_it() {
     let cloud = Cloud::start().await;
-    cloud.policies().put(ORDERS, "anna", jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    cloud.policies().put(ORDERS, "operator", jiff::Timestamp::UNIX_EPOCH).await.unwrap();
     cloud.server.forget_calls();
     let asked = cloud.snooze(&["policy", "rm", "orders-db"]).await;
     assert_eq!(asked.code, 2);
@@ -132,7 +132,7 @@ async fn a_policy_is_removed_only_by_who_means_it() {
 #[tokio::test]
 async fn an_event_is_tried_on_the_stored_policies_and_the_known_instance() {
     let (cloud, place) = (Cloud::start().await, Place::new());
-    cloud.policies().put(ORDERS, "anna", jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+    cloud.policies().put(ORDERS, "operator", jiff::Timestamp::UNIX_EPOCH).await.unwrap();
     let sample = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../events/samples/event-spot-interruption-terminate.json"
