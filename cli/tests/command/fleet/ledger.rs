@@ -53,7 +53,11 @@ async fn instances_are_listed_with_the_version_they_act_on() {
     let cloud = Cloud::start().await;
     cloud.hello(ID).await;
     cloud.policies().put(ORDERS, "operator", Timestamp::UNIX_EPOCH).await.unwrap();
-    cloud.policies().put(&ORDERS.replace("30", "40"), "operator", Timestamp::UNIX_EPOCH).await.unwrap();
+    cloud
+        .policies()
+        .put(&ORDERS.replace("30", "40"), "operator", Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
     let listed = cloud.snooze(&["instances"]).await;
     assert_eq!(listed.code, 0, "{listed:?}");
     assert!(listed.out.contains(ID) && listed.out.contains("1 (stored: 2)"), "{listed:?}");
