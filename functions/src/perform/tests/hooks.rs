@@ -42,9 +42,14 @@ async fn d15_out_of_time_the_answer_has_failed() {
     let world = World::with(&json!([{ "action": "complete-lifecycle" }])).await;
     world.end("done").await;
     world.server.standing("CompleteLifecycleAction", Fault::error(400, "ResourceContention"));
-    world.order("p/complete-lifecycle", 3600 - 1).await;
-    let told = world.told("p/complete-lifecycle").await;
-    let expected = "failed: Unavailable: given up after 1 attempts, the time is over: \
+    let task = "p/complete-lifecycle";
+    // After the first attempt comes the next in about a second, after the second in about two.
+    world.order(task, 3600 - 10).await;
+    assert!(world.told(task).await.starts_with("again: "));
+    world.server.forget_calls();
+    world.order(task, 3600 - 1).await;
+    let told = world.told(task).await;
+    let expected = "failed: Unavailable: given up after 2 attempts, the time is over: \
                     `CompleteLifecycleAction` failed: ResourceContention";
     assert!(told.starts_with(expected), "{told}");
     assert_eq!(world.sent(), []);
