@@ -51,7 +51,9 @@ pub(crate) fn cargo_deny(workplace: &Workplace) -> Result<PathBuf> {
     let root = workplace.local();
     let mut cargo = workplace.cargo();
     cargo.env_remove("CARGO_TARGET_DIR");
-    cargo.args(["install", "--locked", CARGO_DENY, "--no-default-features", "--root"]).arg(&root);
+    // It works for a second: what an optimised build would save, its compilation costs many times.
+    let options = ["install", "--debug", "--locked", "--no-default-features", CARGO_DENY, "--root"];
+    cargo.args(options).arg(&root);
     done(&mut cargo)?;
     workplace.which("cargo-deny").context("cargo-deny was installed, but is not in `.local/bin`")
 }
