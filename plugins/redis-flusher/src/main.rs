@@ -15,8 +15,8 @@ mod state;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, serve};
+use serde_json::{Map, Value};
+use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting, serve};
 
 use crate::flush::flush;
 use crate::settings::Settings;
@@ -39,14 +39,6 @@ struct RedisFlusher {
 
 impl Plugin for RedisFlusher {
     fn info(&self) -> Info {
-        let schema = json!({
-            "redis_url": { "type": "string", "default": settings::DEFAULT_URL,
-                "description": "where Redis is; `unix:///path` for a socket" },
-            "mode": { "type": "string", "default": "bgsave", "constraints": "save, bgsave or aof",
-                "description": "how the data gets to disk" },
-            "timeout_seconds": { "type": "number", "default": 30,
-                "description": "how long a save may take at most" },
-        });
         Info {
             display_name: "Redis Flusher".to_owned(),
             author: "CloudSnooze".to_owned(),
@@ -56,7 +48,8 @@ impl Plugin for RedisFlusher {
             tags: ["redis", "valkey", "flush"].map(str::to_owned).into(),
             official: true,
             language: Some("rust".to_owned()),
-            config_schema: schema.as_object().cloned().unwrap_or_default(),
+            config_schema: Setting::schema(&settings::all()),
+            permissions: vec!["network".to_owned()],
             ..Info::new("redis-flusher", env!("CARGO_PKG_VERSION"))
         }
     }
@@ -75,7 +68,7 @@ impl Plugin for RedisFlusher {
             return Ok(Handled::not_mine());
         }
         let settings = &self.settings;
-        let limit = event.time_remaining().unwrap_or(settings.timeout).min(settings.timeout);
+        let limit = event.budget(settings.timeout);
         let begun = Instant::now();
         let done = flush(settings, begun + limit);
         let seconds = begun.elapsed().as_secs_f64();

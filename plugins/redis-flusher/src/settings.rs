@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use serde_json::{Map, Value};
-use snooze_plugin::{Config, PluginError};
+use snooze_plugin::{Config, PluginError, Setting};
 
 /// Where Redis is when nobody says otherwise.
 pub(crate) const DEFAULT_URL: &str = "redis://127.0.0.1:6379";
@@ -43,6 +43,19 @@ pub(crate) struct Settings {
     pub(crate) timeout: Duration,
 }
 
+/// All settings.
+pub(crate) fn all() -> [Setting; 3] {
+    let modes = Mode::ALL.map(Mode::as_str);
+    [
+        Setting::text("redis_url", "where Redis is; `unix:///path` for a socket")
+            .default(DEFAULT_URL)
+            .secret(),
+        Setting::choice("mode", &modes, "how the data gets to disk").default(Mode::Bgsave.as_str()),
+        Setting::number("timeout_seconds", 0.1..=3600.0, "how long a save may take at most")
+            .default(DEFAULT_TIMEOUT.as_secs()),
+    ]
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let server = DEFAULT_URL.into_connection_info().ok();
@@ -52,12 +65,13 @@ impl Default for Settings {
 
 impl Settings {
     pub(crate) fn read(given: &Map<String, Value>) -> Result<Self, PluginError> {
-        let mut config = Config::new(given);
+        let known = all();
+        let mut config = Config::new(&known, given);
         let mut settings = Self::default();
         if let Some(url) = config.text("redis_url") {
-            settings.server = match url.into_connection_info() {
+            match url.into_connection_info() {
                 Ok(server) if !matches!(server.addr(), ConnectionAddr::TcpTls { .. }) => {
-                    Some(server)
+                    settings.server = Some(server);
                 }
                 // The reason is not shown, since it may hold a part of the URL.
                 Ok(_) | Err(_) => config.fault(
@@ -65,16 +79,12 @@ impl Settings {
                     "expected `redis://[user:password@]host:port[/db]` or `unix:///path`; TLS is \
                      not supported",
                 ),
-            };
+            }
         }
-        if let Some(word) = config.text("mode") {
-            let mode = Mode::ALL.into_iter().find(|mode| mode.as_str() == word);
-            let mode = mode.or_else(|| config.fault("mode", "expected `save`, `bgsave` or `aof`"));
-            settings.mode = mode.unwrap_or(settings.mode);
-        }
-        if let Some(timeout) = config.seconds("timeout_seconds", 0.1..=3600.0) {
-            settings.timeout = timeout;
-        }
+        let word = config.text("mode");
+        let mode = Mode::ALL.into_iter().find(|mode| Some(mode.as_str()) == word.as_deref());
+        settings.mode = mode.unwrap_or(settings.mode);
+        settings.timeout = config.seconds("timeout_seconds").unwrap_or(settings.timeout);
         config.finish()?;
         Ok(settings)
     }

@@ -70,6 +70,12 @@ impl PluginEvent {
         Some(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(LONGEST).min(LONGEST))
     }
 
+    /// How long a step may take that may take `most`: that, or what is left if that is less.
+    #[must_use]
+    pub fn budget(&self, most: Duration) -> Duration {
+        self.time_remaining().map_or(most, |left| left.min(most))
+    }
+
     /// What a plugin remembers to do a thing once: the incident, or the event where it belongs
     /// to none. `None` when the event has neither.
     #[must_use]

@@ -33,6 +33,8 @@ pub struct Info {
     /// Its settings by name, each with `type`, `description`, `default`, `required` and
     /// `constraints` as far as it gave them.
     pub config_schema: Map<String, Value>,
+    /// What it may do beyond its own process, as `network` or `read:/var/lib/postgresql`.
+    pub permissions: Vec<String>,
     /// What it needs on the instance.
     pub dependencies: Vec<Dependency>,
     /// The oldest host it works with.
@@ -162,6 +164,7 @@ impl Info {
                 .and_then(Value::as_object)
                 .cloned()
                 .unwrap_or_default(),
+            permissions: list("permissions").filter_map(Value::as_str).map(printable).collect(),
             dependencies: list("dependencies").filter_map(Dependency::read).collect(),
             min_host_version: said("min_host_version"),
             kind: said("type"),
@@ -210,6 +213,9 @@ impl Info {
         if !self.config_schema.is_empty() {
             put("config_schema", Value::Object(self.config_schema.clone()));
         }
+        if !self.permissions.is_empty() {
+            put("permissions", json!(self.permissions));
+        }
         if !self.dependencies.is_empty() {
             let list = self.dependencies.iter();
             put(
@@ -255,6 +261,7 @@ mod tests {
             homepage: Some("h".to_owned()),
             official: true,
             config_schema: json!({ "port": { "type": "int" } }).as_object().unwrap().clone(),
+            permissions: vec!["network".to_owned()],
             dependencies: vec![Dependency { name: "redis".to_owned(), version: ">=6".to_owned() }],
             min_host_version: Some("0.1.0".to_owned()),
             kind: Some("external".to_owned()),

@@ -39,6 +39,7 @@ mod info;
 mod metrics;
 mod plugin;
 mod serve;
+mod setting;
 mod vote;
 pub mod wire;
 
@@ -49,6 +50,7 @@ pub use info::{Dependency, Info, PROTOCOL, ProtocolMismatch, ProtocolRange};
 pub use metrics::Metrics;
 pub use plugin::{Plugin, PluginError};
 pub use serve::{answer, serve, serve_dyn, serve_on};
+pub use setting::{Kind, Setting};
 pub use vote::{Verdict, Vote};
 
 /// A text for people, made of one that a plugin sent: control characters become `?`.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
-use snooze_plugin::{Config, Handled, Info, Plugin, PluginError, PluginEvent};
+use snooze_plugin::{Config, Handled, Info, Plugin, PluginError, PluginEvent, Setting};
 
-use super::http::{Response, Sender, told, url};
+use super::http::{Response, Sender, target, told, url};
 use super::notice::{budget, info, time_remaining};
 
 /// Where the application listens when nobody says otherwise.
@@ -49,18 +49,22 @@ impl Default for Settings {
     }
 }
 
+fn settings() -> [Setting; 3] {
+    let endpoint = "where the application takes the request to save";
+    let verify = "the answer must say that the checkpoint succeeded";
+    [
+        Setting::text("app_endpoint", endpoint).default(DEFAULT_ENDPOINT),
+        Setting::flag("verify_success", verify).default(false),
+        Setting::number("timeout_seconds", 0.1..=3600.0, "how long the application may take")
+            .default(DEFAULT_TIMEOUT.as_secs()),
+    ]
+}
+
 impl Plugin for AppCheckpointer {
     fn info(&self) -> Info {
-        let schema = json!({
-            "app_endpoint": { "type": "string", "default": DEFAULT_ENDPOINT,
-                "description": "where the application takes the request to save" },
-            "verify_success": { "type": "bool", "default": false,
-                "description": "the answer must say that the checkpoint succeeded" },
-            "timeout_seconds": { "type": "number", "default": 30,
-                "description": "how long the application may take" },
-        });
         Info {
-            config_schema: schema.as_object().cloned().unwrap_or_default(),
+            config_schema: Setting::schema(&settings()),
+            permissions: vec!["network".to_owned()],
             ..info(
                 "app-checkpointer",
                 "Application Checkpointer",
@@ -75,16 +79,13 @@ impl Plugin for AppCheckpointer {
     }
 
     fn configure(&mut self, given: &Map<String, Value>) -> Result<(), PluginError> {
-        let mut config = Config::new(given);
-        let mut settings = Settings::default();
-        if let Some(text) = config.text("app_endpoint") {
-            let endpoint = url(&text);
-            settings.endpoint =
-                endpoint.or_else(|| config.fault("app_endpoint", "expected an HTTP URL"));
-        }
-        settings.verify = config.flag("verify_success").unwrap_or(settings.verify);
-        let timeout = config.seconds("timeout_seconds", 0.1..=3600.0);
-        settings.timeout = timeout.unwrap_or(settings.timeout);
+        let settings = settings();
+        let mut config = Config::new(&settings, given);
+        let settings = Settings {
+            endpoint: target(&mut config, "app_endpoint"),
+            verify: config.flag("verify_success"),
+            timeout: config.seconds("timeout_seconds").unwrap_or(DEFAULT_TIMEOUT),
+        };
         config.finish()?;
         *self = Self { settings, sender: None };
         Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
+use snooze_plugin::Config;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -113,6 +114,16 @@ fn of_reqwest(source: reqwest::Error, place: String, limit: Duration) -> HttpErr
 pub(super) fn url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+}
+
+/// The URL that a setting holds.
+pub(super) fn target(config: &mut Config<'_>, name: &str) -> Option<Url> {
+    let text = config.text(name)?;
+    let target = url(&text);
+    if target.is_none() {
+        config.fault(name, "expected an HTTP URL");
+    }
+    target
 }
 
 /// Host and port of a URL, which may be shown: user, password and path may be secrets.

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
-use snooze_plugin::{Config, Handled, Info, Plugin, PluginError, PluginEvent};
+use serde_json::{Map, Value};
+use snooze_plugin::{Config, Handled, Info, Plugin, PluginError, PluginEvent, Setting};
 
 use super::notice::{budget, info, time_remaining};
 use run::{Ended, run};
@@ -44,18 +44,22 @@ impl Default for SpotInterruptHandler {
     }
 }
 
+fn settings() -> [Setting; 3] {
+    let script = "an executable file that nobody else may write";
+    let seconds = |name, least, what| Setting::number(name, least..=3600.0, what);
+    [
+        Setting::text("shutdown_script_path", script).required(),
+        seconds("timeout_seconds", 0.1, "how long the script may take")
+            .default(DEFAULT_TIMEOUT.as_secs()),
+        seconds("reserve_seconds", 0.0, "what is kept free before the deadline")
+            .default(DEFAULT_RESERVE.as_secs()),
+    ]
+}
+
 impl Plugin for SpotInterruptHandler {
     fn info(&self) -> Info {
-        let schema = json!({
-            "shutdown_script_path": { "type": "string", "required": true,
-                "description": "an executable file that nobody else may write" },
-            "timeout_seconds": { "type": "number", "default": 90,
-                "description": "how long the script may take" },
-            "reserve_seconds": { "type": "number", "default": 15,
-                "description": "what is kept free before the deadline" },
-        });
         Info {
-            config_schema: schema.as_object().cloned().unwrap_or_default(),
+            config_schema: Setting::schema(&settings()),
             ..info(
                 "spot-interrupt-handler",
                 "AWS Spot Interrupt Handler",
@@ -70,16 +74,14 @@ impl Plugin for SpotInterruptHandler {
     }
 
     fn configure(&mut self, given: &Map<String, Value>) -> Result<(), PluginError> {
-        let mut config = Config::new(given);
-        let script = match config.text("shutdown_script_path") {
-            Some(path) => match check(Path::new(&path)) {
-                Ok(()) => Some(PathBuf::from(path)),
-                Err(fault) => config.fault("shutdown_script_path", fault),
-            },
-            None => config.fault("shutdown_script_path", "is needed"),
-        };
-        let timeout = config.seconds("timeout_seconds", 0.1..=3600.0).unwrap_or(DEFAULT_TIMEOUT);
-        let reserve = config.seconds("reserve_seconds", 0.0..=3600.0).unwrap_or(DEFAULT_RESERVE);
+        let settings = settings();
+        let mut config = Config::new(&settings, given);
+        let script = config.text("shutdown_script_path").map(PathBuf::from);
+        if let Some(Err(fault)) = script.as_deref().map(check) {
+            config.fault("shutdown_script_path", fault);
+        }
+        let timeout = config.seconds("timeout_seconds").unwrap_or(DEFAULT_TIMEOUT);
+        let reserve = config.seconds("reserve_seconds").unwrap_or(DEFAULT_RESERVE);
         config.finish()?;
         *self = Self { script, timeout, reserve, handled: std::mem::take(&mut self.handled) };
         Ok(())

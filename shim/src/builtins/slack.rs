@@ -5,9 +5,9 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
 use serde_json::{Map, Value, json};
-use snooze_plugin::{Config, Handled, Info, Plugin, PluginError, PluginEvent};
+use snooze_plugin::{Config, Handled, Info, Plugin, PluginError, PluginEvent, Setting};
 
-use super::http::{Response, Sender, told, url};
+use super::http::{Response, Sender, target, told};
 use super::notice::{budget, info};
 
 /// News that takes longer than this is late anyway.
@@ -28,18 +28,21 @@ struct Settings {
     timeout: Duration,
 }
 
+fn settings() -> [Setting; 3] {
+    let channel = "where to write, such as `#cloud-events`; the webhook's own if absent";
+    [
+        Setting::text("webhook_url", "the incoming webhook").required().secret(),
+        Setting::text("channel", channel),
+        Setting::number("timeout_seconds", 0.1..=600.0, "how long Slack may take")
+            .default(DEFAULT_TIMEOUT.as_secs()),
+    ]
+}
+
 impl Plugin for SlackNotifier {
     fn info(&self) -> Info {
-        let schema = json!({
-            "webhook_url": { "type": "string", "required": true,
-                "description": "the incoming webhook; a secret" },
-            "channel": { "type": "string",
-                "description": "where to write, such as `#cloud-events`; the webhook's own if absent" },
-            "timeout_seconds": { "type": "number", "default": 10,
-                "description": "how long Slack may take" },
-        });
         Info {
-            config_schema: schema.as_object().cloned().unwrap_or_default(),
+            config_schema: Setting::schema(&settings()),
+            permissions: vec!["network".to_owned()],
             ..info(
                 "slack-notifier",
                 "Slack Notifier",
@@ -50,18 +53,14 @@ impl Plugin for SlackNotifier {
     }
 
     fn configure(&mut self, given: &Map<String, Value>) -> Result<(), PluginError> {
-        let mut config = Config::new(given);
-        let target = match config.text("webhook_url") {
-            Some(text) => {
-                url(&text).or_else(|| config.fault("webhook_url", "expected an HTTP URL"))
-            }
-            None => config.fault("webhook_url", "is needed"),
-        };
+        let settings = settings();
+        let mut config = Config::new(&settings, given);
+        let target = target(&mut config, "webhook_url");
         let channel = config.text("channel");
-        let timeout = config.seconds("timeout_seconds", 0.1..=600.0).unwrap_or(DEFAULT_TIMEOUT);
+        let timeout = config.seconds("timeout_seconds").unwrap_or(DEFAULT_TIMEOUT);
         config.finish()?;
-        let settings = target.map(|url| Settings { url, channel, timeout });
-        *self = Self { settings, sender: None };
+        *self =
+            Self { settings: target.map(|url| Settings { url, channel, timeout }), sender: None };
         Ok(())
     }
 
@@ -207,7 +206,7 @@ mod tests {
             .assert_eq(&error);
         let config = json!({ "webhook_url": "hooks.slack.com/hunter2", "chanel": "x" });
         let error = SlackNotifier::default().configure(config.as_object().unwrap()).unwrap_err();
-        expect!["`webhook_url`: expected an HTTP URL; `chanel` is no setting of this plugin; did you mean `channel`?"]
+        expect!["`chanel` is no setting of this plugin; did you mean `channel`?; `webhook_url`: expected an HTTP URL"]
             .assert_eq(&error.to_string());
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde_json::{Map, Value, json};
-use snooze_plugin::{Config, Handled, Info, Plugin, PluginError, PluginEvent};
+use serde_json::{Map, Value};
+use snooze_plugin::{Config, Handled, Info, Plugin, PluginError, PluginEvent, Setting};
 
-use super::http::{Sender, place, told, url};
+use super::http::{Sender, place, target, told};
 use super::notice::{budget, info};
 
 /// News that takes longer than this is late anyway, and others wait for the time.
@@ -34,18 +34,22 @@ struct Settings {
     timeout: Duration,
 }
 
+fn settings() -> [Setting; 4] {
+    let secret = "key of the HMAC-SHA256 in X-CloudSnooze-Signature";
+    [
+        Setting::text("url", "where events are sent").required().secret(),
+        Setting::text("secret", secret).secret(),
+        Setting::map("headers", "headers to send beside, by name").secret(),
+        Setting::number("timeout_seconds", 0.1..=600.0, "how long the server may take")
+            .default(DEFAULT_TIMEOUT.as_secs()),
+    ]
+}
+
 impl Plugin for WebhookNotifier {
     fn info(&self) -> Info {
-        let schema = json!({
-            "url": { "type": "string", "required": true, "description": "where events are sent" },
-            "secret": { "type": "string",
-                "description": "key of the HMAC-SHA256 in X-CloudSnooze-Signature" },
-            "headers": { "type": "object", "description": "headers to send beside, by name" },
-            "timeout_seconds": { "type": "number", "default": 10,
-                "description": "how long the server may take" },
-        });
         Info {
-            config_schema: schema.as_object().cloned().unwrap_or_default(),
+            config_schema: Setting::schema(&settings()),
+            permissions: vec!["network".to_owned()],
             ..info(
                 "webhook-notifier",
                 "Webhook Notifier",
@@ -56,15 +60,12 @@ impl Plugin for WebhookNotifier {
     }
 
     fn configure(&mut self, given: &Map<String, Value>) -> Result<(), PluginError> {
-        let mut config = Config::new(given);
-        let target = match config.text("url") {
-            Some(text) => url(&text).or_else(|| config.fault("url", "expected an HTTP URL")),
-            None => config.fault("url", "is needed"),
-        };
+        let settings = settings();
+        let mut config = Config::new(&settings, given);
+        let target = target(&mut config, "url");
         let secret = config.text("secret");
-        let headers = config.texts("headers").unwrap_or_default();
-        let headers = check_headers(headers, &mut config);
-        let timeout = config.seconds("timeout_seconds", 0.1..=600.0).unwrap_or(DEFAULT_TIMEOUT);
+        let headers = check_headers(config.map("headers"), &mut config);
+        let timeout = config.seconds("timeout_seconds").unwrap_or(DEFAULT_TIMEOUT);
         config.finish()?;
         let key = secret.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
         let settings = target.map(|url| Settings { url, key, headers, timeout });
@@ -121,7 +122,7 @@ fn check_headers(given: Vec<(String, String)>, config: &mut Config<'_>) -> Heade
                 headers.insert(name, value);
             }
             _ => {
-                config.fault::<()>("headers", format!("`{}` cannot be sent", name.escape_debug()));
+                config.fault("headers", format!("`{}` cannot be sent", name.escape_debug()));
             }
         }
     }
@@ -136,6 +137,8 @@ fn signature(key: &hmac::Key, body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::http::tests::{Received, Server};
     use super::*;
 
@@ -193,7 +196,7 @@ mod tests {
         let error = WebhookNotifier::default().configure(config.as_object().unwrap());
         assert_eq!(
             error.unwrap_err().to_string(),
-            "`url`: is needed; `headers`: `Host` cannot be sent; `headers`: `a b` cannot be sent; \
+            "`url` is missing; `headers`: `Host` cannot be sent; `headers`: `a b` cannot be sent; \
              `headers`: `x` cannot be sent"
         );
     }

@@ -3,6 +3,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 use std::time::Instant;
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
