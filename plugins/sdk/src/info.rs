@@ -175,6 +175,21 @@ impl Info {
         })
     }
 
+    /// Whether a host of this version may run it, by `min_host_version`: up to three numbers
+    /// between dots. What is none says nothing.
+    ///
+    /// # Errors
+    /// The plugin wants a newer host; the text says which.
+    pub fn host_is_new_enough(&self, host: &str) -> Result<(), String> {
+        let Some(least) = &self.min_host_version else { return Ok(()) };
+        match (version(least), version(host)) {
+            (Some(wanted), Some(own)) if wanted > own => {
+                Err(format!("the plugin wants CloudSnooze {least} or later, this is {host}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The result of `Info`; what was not said is left out.
     #[must_use]
     pub fn to_value(&self) -> Value {
@@ -235,9 +250,38 @@ impl Dependency {
     }
 }
 
+/// The numbers of a version, without what follows a `-` or a `+`.
+fn version(text: &str) -> Option<[u64; 3]> {
+    let core = text.split(['-', '+']).next()?;
+    let mut numbers = [0; 3];
+    for (part, place) in core.split('.').zip(&mut numbers) {
+        *place = part.trim().parse().ok()?;
+    }
+    Some(numbers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // S1-13
+    #[test]
+    fn a_plugin_that_wants_a_newer_host_is_refused_in_words() {
+        let told = |least: &str, host: &str| {
+            let info = Info { min_host_version: Some(least.to_owned()), ..Info::new("a", "1") };
+            info.host_is_new_enough(host)
+        };
+        for (least, host) in
+            [("0.1.0", "0.1.0"), ("0.1", "0.2.0"), ("0.9.9", "0.10.0-rc1"), ("soon", "0.1.0")]
+        {
+            assert_eq!(told(least, host), Ok(()), "{least} {host}");
+        }
+        assert_eq!(
+            told("0.10", "0.9.1"),
+            Err("the plugin wants CloudSnooze 0.10 or later, this is 0.9.1".to_owned())
+        );
+        assert_eq!(Info::new("a", "1").host_is_new_enough("0.1.0"), Ok(()));
+    }
 
     // S1-09: the seed's Python plugin says five of the seven.
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use snooze_plugin::wire::{Answer, Method};
-use snooze_plugin::{Info, PROTOCOL, Vote};
+use snooze_plugin::{Info, PROTOCOL, Setting, Vote};
 use tokio::time::Instant;
 
 use super::attendant::Attendant;
@@ -170,6 +170,13 @@ impl Attendant {
             Answer::NotSupported => return Err(cannot("the plugin knows no Info".to_owned())),
         };
         info.protocol.common(PROTOCOL).map_err(|source| cannot(source.to_string()))?;
+        info.host_is_new_enough(env!("CARGO_PKG_VERSION")).map_err(cannot)?;
+        // What says nothing of its settings is asked itself.
+        let settings = Setting::read(&info.config_schema);
+        let faults = Setting::faults(&settings, &config);
+        if !settings.is_empty() && !faults.is_empty() {
+            return Err(cannot(format!("{}: {}", Method::Configure, faults.join("; "))));
+        }
         process.has_started = true;
         process.jsonrpc = info.jsonrpc;
         self.show(|face| face.info = Some(info));

@@ -53,6 +53,11 @@ fn serve(own: &std::path::Path) -> ExitCode {
             "Info" if mode == "newer" => {
                 json!({ "name": "newer", "protocol": { "min": 2, "max": 3 } })
             }
+            "Info" if mode == "later" => json!({ "name": "later", "min_host_version": "99.1" }),
+            "Info" if mode == "strict" => json!({ "name": "strict", "config_schema": {
+                "mode": { "type": "string", "constraints": { "one_of": ["fast", "full"] } },
+                "path": { "type": "string", "required": true },
+            } }),
             "Info" => json!({ "name": name, "version": "1.0.0" }),
             "Configure" if mode == "leak-start" => {
                 json!({ "error": format!("cannot use {}", request["params"]["config"]["dsn"]) })

@@ -495,6 +495,42 @@ fn f17_a_plugin_inherits_nothing() {
     });
 }
 
+/// S1-04, S1-11: the plugin itself would take anything.
+#[test]
+fn a_configuration_is_held_against_the_schema_before_the_plugin_gets_it() {
+    check(&["strict"], async |bench| {
+        let outcome = bench.run("strict", ms(2000)).await.outcome;
+        assert_eq!(outcome, Outcome::CannotStart("Configure: `path` is missing".to_owned()));
+        let mut entry = bench_entry("strict");
+        for (given, told) in [
+            (
+                json!({ "path": "/x", "mod": "full" }),
+                "`mod` is no setting of this plugin; did you mean `mode`?",
+            ),
+            (json!({ "path": "/x", "mode": "S3CR3T" }), "`mode`: expected `fast` or `full`"),
+        ] {
+            entry.config = given.as_object().unwrap().clone();
+            bench.host.set_entries(vec![entry.clone()]);
+            let outcome = bench.run("strict", ms(2000)).await.outcome;
+            assert_eq!(outcome, Outcome::CannotStart(format!("Configure: {told}")));
+        }
+        entry.config = json!({ "path": "/x", "mode": "full" }).as_object().unwrap().clone();
+        bench.host.set_entries(vec![entry]);
+        assert_eq!(bench.run("strict", ms(2000)).await.outcome, Outcome::Done);
+    });
+}
+
+/// S1-13
+#[test]
+fn a_plugin_that_wants_a_newer_host_is_refused_at_its_start() {
+    check(&["later"], async |bench| {
+        let Outcome::CannotStart(text) = bench.run("later", ms(2000)).await.outcome else {
+            panic!("it started");
+        };
+        assert!(text.starts_with("the plugin wants CloudSnooze 99.1 or later"), "{text}");
+    });
+}
+
 #[test]
 fn f23_a_protocol_that_nobody_here_speaks_is_found_at_the_start() {
     check(&["newer"], async |bench| {
