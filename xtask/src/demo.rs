@@ -8,7 +8,7 @@ use crate::report;
 use crate::workplace::{Workplace, done};
 
 /// The programs that the demo and the whole-process tests run, built in one go.
-const PACKAGES: [&str; 3] = ["snoozed", "snooze", "redis-flusher"];
+const PACKAGES: [&str; 3] = ["snoozed", "snooze", "redis-plugins"];
 
 /// Builds and runs the demo; its exit code is the demo's.
 pub(crate) fn run(workplace: &Workplace, args: &[String]) -> Result<ExitCode> {

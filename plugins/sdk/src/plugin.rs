@@ -109,8 +109,12 @@ impl<E: Error> From<E> for PluginError {
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
+            let said = cause.to_string();
+            // Some errors say themselves what their source says.
+            if !text.ends_with(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             source = cause.source();
         }
         Self::new(text)

@@ -23,6 +23,12 @@ pub(crate) struct State {
     pub(crate) keys: u64,
     /// What the data takes in memory; 0 when the server does not say.
     pub(crate) bytes: u64,
+    /// `master` or `slave`, as the server itself says.
+    pub(crate) role: String,
+    /// It is a node of a cluster.
+    pub(crate) cluster: bool,
+    /// How many clients are connected, this one included.
+    pub(crate) clients: u64,
 }
 
 impl State {
@@ -45,6 +51,9 @@ impl State {
             aof_ok: ok("aof_last_write_status"),
             keys: info.lines().filter_map(keys).sum(),
             bytes: number("used_memory_dataset"),
+            role: said("role").unwrap_or("master").to_owned(),
+            cluster: on("cluster_enabled"),
+            clients: number("connected_clients"),
         }
     }
 }

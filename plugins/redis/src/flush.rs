@@ -3,16 +3,14 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redis::{Client, Connection, RedisError, cmd};
+use redis::{Connection, RedisError, cmd};
 
+use crate::server::{CONNECT_LIMIT, CannotConnect, Server};
 use crate::settings::{Mode, Settings};
 use crate::state::State;
 
 /// How long to wait between two looks at the server: a save takes seconds, a look a millisecond.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// How long a connection may take to come up. Redis is on this machine or beside it.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// With `appendfsync everysec` Redis gives its file to the disk once a second; by the whole
 /// seconds of its clock that is done after two.
@@ -24,17 +22,21 @@ pub(crate) struct Saved {
     /// How many changes would have been lost.
     pub(crate) changes: u64,
     pub(crate) bytes: u64,
-    /// The server itself says that the data is on disk.
+    /// `master` or `slave`.
+    pub(crate) role: String,
+    /// It is a node of a cluster: what was saved is its part of the data.
+    pub(crate) cluster: bool,
+    /// How many replicas have all that was written before, where it was asked for.
+    pub(crate) replicas: Option<u64>,
+    /// The server itself says that the data is on disk, and on as many replicas as were wanted.
     pub(crate) verified: bool,
 }
 
 /// Why nothing was saved, as far as is known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FlushError {
-    #[error("no usable `redis_url`")]
-    NoServer,
-    #[error("cannot connect to Redis at `{place}`; check that it runs and what `redis_url` says")]
-    Connect { place: String, source: RedisError },
+    #[error(transparent)]
+    Connect(#[from] CannotConnect),
     #[error("`{command}` failed on Redis at `{place}`; see the log of Redis and what the user may")]
     Command { place: String, command: &'static str, source: RedisError },
     #[error("`{doing}` was not done in time on Redis at `{place}`; raise `timeout_seconds`")]
@@ -54,47 +56,73 @@ pub(crate) enum FlushError {
     AofFailed { place: String },
 }
 
-/// Makes the data safe as the settings say, until the moment `until` at the latest.
+/// Makes the data safe as the settings say, until the moment `until` at the latest; only looks
+/// what there is to save if nothing may be done.
 pub(crate) fn flush(settings: &Settings, until: Instant) -> Result<Saved, FlushError> {
-    let mut server = Server::connect(settings, settings.mode.as_str(), until)?;
-    let before = server.state()?;
-    let begun = server.time()?;
-    let verified = match settings.mode {
-        Mode::Save => server.save(begun)?,
-        Mode::Bgsave => server.background_save(begun)?,
-        Mode::Aof => server.settle_aof(begun)?,
+    let mut session = Session::connect(&settings.server, settings.mode.as_str(), until)?;
+    let state = session.state()?;
+    let mut saved = Saved {
+        keys: state.keys,
+        changes: state.changes,
+        bytes: state.bytes,
+        role: state.role,
+        cluster: state.cluster,
+        replicas: None,
+        verified: false,
     };
-    Ok(Saved { keys: before.keys, changes: before.changes, bytes: before.bytes, verified })
+    if settings.dry_run {
+        return Ok(saved);
+    }
+    if settings.replicas > 0 {
+        saved.replicas = Some(session.reach_replicas(settings.replicas)?);
+    }
+    let begun = session.time()?;
+    let is_on_disk = match settings.mode {
+        Mode::Save => session.save(begun)?,
+        Mode::Bgsave => session.background_save(begun)?,
+        Mode::Aof => session.settle_aof(begun)?,
+    };
+    let is_copied = saved.replicas.is_none_or(|reached| reached >= settings.replicas);
+    saved.verified = is_on_disk && is_copied;
+    Ok(saved)
+}
+
+/// What the server says of itself.
+pub(crate) fn look(server: &Server, until: Instant) -> Result<State, FlushError> {
+    Session::connect(server, "info", until)?.state()
 }
 
 /// Whether the server answers.
-pub(crate) fn ping(settings: &Settings, until: Instant) -> Result<(), FlushError> {
-    Server::connect(settings, "ping", until)?.ask::<String>("PING", &[]).map(drop)
+pub(crate) fn ping(server: &Server, until: Instant) -> Result<(), FlushError> {
+    Session::connect(server, "ping", until)?.ask::<String>("PING", &[]).map(drop)
 }
 
-struct Server {
+struct Session {
     place: String,
     doing: &'static str,
     connection: Connection,
     until: Instant,
 }
 
-impl Server {
-    fn connect(
-        settings: &Settings,
-        doing: &'static str,
-        until: Instant,
-    ) -> Result<Self, FlushError> {
-        let place = settings.place();
-        let server = settings.server.clone().ok_or(FlushError::NoServer)?;
+impl Session {
+    fn connect(server: &Server, doing: &'static str, until: Instant) -> Result<Self, FlushError> {
+        let place = server.place();
         let limit = CONNECT_LIMIT.min(until.saturating_duration_since(Instant::now()));
         if limit.is_zero() {
             return Err(FlushError::Late { place, doing });
         }
-        let connection = Client::open(server)
-            .and_then(|client| client.get_connection_with_timeout(limit))
-            .map_err(|source| FlushError::Connect { place: place.clone(), source })?;
-        Ok(Self { place, doing, connection, until })
+        match server.connect(limit) {
+            Ok(connection) => Ok(Self { place, doing, connection, until }),
+            Err(source) => Err(CannotConnect { place, source }.into()),
+        }
+    }
+
+    /// Waits until so many replicas have all that the server knows, but for half of the time at
+    /// most: the save has to follow. How many it became.
+    fn reach_replicas(&mut self, wanted: u64) -> Result<u64, FlushError> {
+        let limit = (self.left()? / 2).as_millis().max(1).to_string();
+        // `WAIT` counts from the connection's last command, which was one that reads.
+        self.ask("WAIT", &[&wanted.to_string(), &limit])
     }
 
     /// `SAVE`, during which the server answers nobody.

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use serde_json::{Map, Value};
 use snooze_plugin::{Config, PluginError, Setting};
 
-/// Where Redis is when nobody says otherwise.
-pub(crate) const DEFAULT_URL: &str = "redis://127.0.0.1:6379";
+use crate::server::{self, Server};
 
 /// Half of what the shortest usual notice leaves after its reserve, and enough for four gigabytes
 /// at the rate that Redis writes on one core.
@@ -38,60 +36,49 @@ impl Mode {
 
 /// The checked configuration. It holds the password, so that it has no `Debug`.
 pub(crate) struct Settings {
-    pub(crate) server: Option<ConnectionInfo>,
+    pub(crate) server: Server,
     pub(crate) mode: Mode,
+    /// How many replicas must have everything too.
+    pub(crate) replicas: u64,
     pub(crate) timeout: Duration,
+    pub(crate) dry_run: bool,
 }
 
 /// All settings.
-pub(crate) fn all() -> [Setting; 3] {
+pub(crate) fn all() -> Vec<Setting> {
     let modes = Mode::ALL.map(Mode::as_str);
-    [
-        Setting::text("redis_url", "where Redis is; `unix:///path` for a socket")
-            .default(DEFAULT_URL)
-            .secret(),
+    let replicas = "how many replicas must have all data before the save begins";
+    let mut all = server::settings(server::DEFAULT_URL).to_vec();
+    all.extend([
         Setting::choice("mode", &modes, "how the data gets to disk").default(Mode::Bgsave.as_str()),
+        Setting::integer("wait_replicas", 0..=100, replicas).default(0),
         Setting::number("timeout_seconds", 0.1..=3600.0, "how long a save may take at most")
             .default(DEFAULT_TIMEOUT.as_secs()),
-    ]
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let server = DEFAULT_URL.into_connection_info().ok();
-        Self { server, mode: Mode::Bgsave, timeout: DEFAULT_TIMEOUT }
-    }
+        Setting::dry_run(),
+    ]);
+    all
 }
 
 impl Settings {
     pub(crate) fn read(given: &Map<String, Value>) -> Result<Self, PluginError> {
         let known = all();
         let mut config = Config::new(&known, given);
-        let mut settings = Self::default();
-        if let Some(url) = config.text("redis_url") {
-            match url.into_connection_info() {
-                Ok(server) if !matches!(server.addr(), ConnectionAddr::TcpTls { .. }) => {
-                    settings.server = Some(server);
-                }
-                // The reason is not shown, since it may hold a part of the URL.
-                Ok(_) | Err(_) => config.fault(
-                    "redis_url",
-                    "expected `redis://[user:password@]host:port[/db]` or `unix:///path`; TLS is \
-                     not supported",
-                ),
-            }
-        }
+        let server = Server::read(&mut config);
         let word = config.text("mode");
         let mode = Mode::ALL.into_iter().find(|mode| Some(mode.as_str()) == word.as_deref());
-        settings.mode = mode.unwrap_or(settings.mode);
-        settings.timeout = config.seconds("timeout_seconds").unwrap_or(settings.timeout);
+        let replicas = config.integer("wait_replicas").and_then(|n| u64::try_from(n).ok());
+        let timeout = config.seconds("timeout_seconds");
+        let dry_run = config.flag("dry_run");
         config.finish()?;
-        Ok(settings)
-    }
-
-    /// Where Redis is, without user and password.
-    pub(crate) fn place(&self) -> String {
-        self.server.as_ref().map_or_else(String::new, |server| server.addr().to_string())
+        // Where nothing is wrong there is a server.
+        let server = server.ok_or_else(|| PluginError::new("no usable `redis_url`"))?;
+        Ok(Self {
+            server,
+            mode: mode.unwrap_or(Mode::Bgsave),
+            replicas: replicas.unwrap_or(0),
+            timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+            dry_run,
+        })
     }
 }
 
@@ -108,14 +95,13 @@ mod tests {
     #[test]
     fn the_defaults_are_a_background_save_on_this_machine() {
         let settings = check(json!({})).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(settings.place(), "127.0.0.1:6379");
+        assert_eq!(settings.server.place(), "127.0.0.1:6379");
         assert_eq!((settings.mode, settings.timeout), (Mode::Bgsave, DEFAULT_TIMEOUT));
     }
 
     #[test]
     fn a_url_that_is_refused_is_never_shown() {
-        for url in
-            ["rediss://u:hunter2@h", "mysql://u:hunter2@h", "redis://u:hunter2@:x", "hunter2"]
+        for url in ["http://u:hunter2@h", "mysql://u:hunter2@h", "redis://u:hunter2@:x", "hunter2"]
         {
             let error = check(json!({ "redis_url": url, "mode": "quick" })).err().unwrap();
             assert!(!error.contains("hunter2"), "{error}");
@@ -127,6 +113,6 @@ mod tests {
     fn the_place_holds_no_password() {
         let settings = check(json!({ "redis_url": "redis://u:hunter2@db:7000/2" }));
         let settings = settings.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(settings.place(), "db:7000");
+        assert_eq!(settings.server.place(), "db:7000");
     }
 }

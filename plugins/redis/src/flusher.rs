@@ -1,25 +1,12 @@
-//! Makes Redis (or Valkey) write its data to disk before the instance goes, and reads back that it
-//! did.
-//!
-//! Settings: `redis_url` (default `redis://127.0.0.1:6379`; also `unix:///path`), `mode` (`bgsave`
-//! by default, `save` or `aof`) and `timeout_seconds` (default 30). The result says `status`
-//! `redis_saved`, `mode`, `keys`, `changes`, `dataset_bytes`, `seconds` and `verified`.
-//!
-//! Invariants: one save at a time; success is read back from the server and never taken from a
-//! reply alone; the password appears in no text.
+//! `redis-flusher`: has Redis write its data to disk, and reads back that it did.
 
-mod flush;
-mod settings;
-mod state;
-
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting, serve};
+use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
 
-use crate::flush::flush;
-use crate::settings::Settings;
+use crate::flush::{self, Saved, flush};
+use crate::settings::{self, Settings};
 
 /// The events on which a save makes sense: all that take the instance away or warn of it.
 const EVENTS: [&str; 4] = [
@@ -32,12 +19,19 @@ const EVENTS: [&str; 4] = [
 /// How long a `PING` may take. A server that needs longer is not well.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
+/// `redis-flusher`.
 #[derive(Default)]
-struct RedisFlusher {
-    settings: Settings,
+pub struct Flusher {
+    settings: Option<Settings>,
 }
 
-impl Plugin for RedisFlusher {
+impl Flusher {
+    fn settings(&self) -> Result<&Settings, PluginError> {
+        self.settings.as_ref().ok_or_else(|| PluginError::new("it is not configured"))
+    }
+}
+
+impl Plugin for Flusher {
     fn info(&self) -> Info {
         Info {
             display_name: "Redis Flusher".to_owned(),
@@ -59,7 +53,7 @@ impl Plugin for RedisFlusher {
     }
 
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), PluginError> {
-        self.settings = Settings::read(config)?;
+        self.settings = Some(Settings::read(config)?);
         Ok(())
     }
 
@@ -67,27 +61,36 @@ impl Plugin for RedisFlusher {
         if !EVENTS.contains(&event.kind.as_str()) && !event.kind.starts_with("custom") {
             return Ok(Handled::not_mine());
         }
-        let settings = &self.settings;
-        let limit = event.budget(settings.timeout);
+        let settings = self.settings()?;
         let begun = Instant::now();
-        let done = flush(settings, begun + limit);
+        let done = flush(settings, begun + event.budget(settings.timeout));
         let seconds = begun.elapsed().as_secs_f64();
         let handled = match done {
-            Ok(saved) => Handled::with_status("redis_saved")
-                .verified(saved.verified)
-                .and("keys", saved.keys)
-                .and("changes", saved.changes)
-                .and("dataset_bytes", saved.bytes),
+            Ok(saved) => told(settings, saved),
             Err(error) => Handled::failed(PluginError::from(error).to_string()),
         };
         Ok(handled.and("mode", settings.mode.as_str()).and("seconds", seconds))
     }
 
     fn health(&mut self) -> Result<(), PluginError> {
-        Ok(flush::ping(&self.settings, Instant::now() + HEALTH_LIMIT)?)
+        Ok(flush::ping(&self.settings()?.server, Instant::now() + HEALTH_LIMIT)?)
     }
 }
 
-fn main() -> ExitCode {
-    serve(RedisFlusher::default())
+fn told(settings: &Settings, saved: Saved) -> Handled {
+    let mut handled = match settings.dry_run {
+        true => Handled::with_status("redis_would_be_saved").and("dry_run", true),
+        false => Handled::with_status("redis_saved")
+            .verified(saved.verified)
+            .and("saved", format!("{} keys", saved.keys)),
+    };
+    if let Some(reached) = saved.replicas {
+        handled = handled.and("replicas", reached).and("replicas_wanted", settings.replicas);
+    }
+    handled
+        .and("keys", saved.keys)
+        .and("changes", saved.changes)
+        .and("dataset_bytes", saved.bytes)
+        .and("role", saved.role)
+        .and("cluster", saved.cluster)
 }
