@@ -5,4 +5,5 @@ mod workspace {
     mod documents;
     mod floors;
     mod matrix;
+    mod official;
 }

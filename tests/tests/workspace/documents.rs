@@ -92,7 +92,7 @@ fn documents() -> Vec<(PathBuf, String)> {
 }
 
 /// The fenced blocks of a language.
-fn blocks(text: &str, language: &str) -> Vec<String> {
+pub(super) fn blocks(text: &str, language: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut open: Option<String> = None;
     for line in text.lines() {

@@ -1,0 +1,115 @@
+//! The official plugins, their pages, and what both say of the same thing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::{Map, Value};
+use snooze_plugin::wire::{Answer, Method, read_reply, request_line};
+use snooze_plugin::{Info, Setting};
+use snooze_tests::{place, programs};
+use snoozed::builtins;
+
+use super::documents::blocks;
+
+#[test]
+fn every_official_plugin_has_a_page_and_is_listed() {
+    let index = fs::read_to_string(place::root().join("docs/plugins.md")).unwrap();
+    let pages = pages();
+    assert_eq!(pages.keys().cloned().collect::<Vec<_>>(), names());
+    for name in names() {
+        assert!(index.contains(&format!("\n| [{name}](plugins/{name}.md) |")), "{name}");
+    }
+}
+
+#[test]
+fn a_plugin_says_who_it_is_and_its_page_tells_each_setting() {
+    let pages = pages();
+    for name in names() {
+        let info = info(&name);
+        assert_eq!(info.name, name);
+        assert!(info.official && !info.description.is_empty(), "{name}");
+        assert!(!info.tags.is_empty() && !info.display_name.is_empty(), "{name}");
+        let rows: String = pages[&name].lines().filter(|line| line.starts_with("| `")).collect();
+        for setting in Setting::read(&info.config_schema) {
+            assert!(rows.contains(&format!("`{}`", setting.name)), "{name}: {}", setting.name);
+            assert!(!setting.description.is_empty(), "{name}: {}", setting.name);
+        }
+    }
+}
+
+#[test]
+fn a_handlers_page_shows_a_policy_whose_configuration_it_takes() {
+    for (name, page) in pages() {
+        let info = info(&name);
+        let settings = Setting::read(&info.config_schema);
+        let handlers: Vec<Map<String, Value>> = blocks(&page, "json")
+            .iter()
+            .filter_map(|block| serde_json::from_str::<Value>(block).ok())
+            .flat_map(|policy| policy["handlers"].as_array().cloned().unwrap_or_default())
+            .filter(|handler| handler["plugin"] == *name)
+            .map(|handler| handler["config"].as_object().cloned().unwrap_or_default())
+            .collect();
+        assert!(!handlers.is_empty() || info.category == "idle", "{name} shows no policy");
+        for config in handlers {
+            // A reference stands for a text, whatever that is.
+            let is_plain =
+                |value: &Value| value.as_str().and_then(snooze_policy::secret_reference).is_none();
+            let faults = Setting::faults(&settings, &config);
+            assert_eq!(faults, Vec::<String>::new(), "{name}: {config:?}");
+            for setting in settings.iter().filter(|setting| setting.secret) {
+                let shown = config.get(&setting.name).filter(|value| is_plain(value));
+                let secret = shown.and_then(Value::as_str).filter(|text| text.contains('@'));
+                assert_eq!(secret, None, "{name}: a password stands in a policy");
+            }
+        }
+    }
+}
+
+/// The programs below `plugins`, and what is built in.
+fn names() -> Vec<String> {
+    let mut names: Vec<String> = builtins::NAMES.map(str::to_owned).into();
+    for entry in fs::read_dir(place::root().join("plugins")).unwrap() {
+        let Ok(programs) = fs::read_dir(entry.unwrap().path().join("src/bin")) else { continue };
+        names.extend(
+            programs.filter_map(|program| {
+                Some(program.unwrap().path().file_stem()?.to_str()?.to_owned())
+            }),
+        );
+    }
+    names.sort();
+    names
+}
+
+fn pages() -> BTreeMap<String, String> {
+    let folder = place::root().join("docs/plugins");
+    let read = |path: PathBuf| {
+        let name = path.file_stem()?.to_str()?.to_owned();
+        (name != "durations").then(|| (name, fs::read_to_string(&path).unwrap()))
+    };
+    fs::read_dir(folder).unwrap().filter_map(|entry| read(entry.unwrap().path())).collect()
+}
+
+/// What a plugin says of itself, as a process.
+fn info(name: &str) -> Info {
+    let mut command = match builtins::NAMES.contains(&name) {
+        true => {
+            let mut command = Command::new(programs::path("snoozed"));
+            command.args(["builtin", name]);
+            command
+        }
+        false => Command::new(programs::path(name)),
+    };
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let line = request_line(Method::Info, Map::new(), 1, false);
+    child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    let mut reply = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut reply).unwrap();
+    child.wait().unwrap();
+    match read_reply(reply.trim_end().as_bytes()).unwrap().answer {
+        Answer::Result(value) => Info::read(&value).unwrap(),
+        other @ (Answer::Failed(_) | Answer::NotSupported) => panic!("{name}: {other:?}"),
+    }
+}
