@@ -1,6 +1,8 @@
 //! `snooze plugin`.
 
 mod child;
+mod install;
+mod package;
 mod trial;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +32,21 @@ Examples: snooze plugin test ./backup.py
 The plugin gets an event that is marked as a drill, and may really act on it.
 Exit codes: 0 every point is kept, 1 one is not, 3 there is no such plugin.")]
     Test(Test),
+    /// Install a plugin from an archive, if it is signed by a key of this instance
+    #[command(after_help = "\
+Examples: snooze plugin install backup-1.2.0.tar.gz
+          snooze plugin install backup-1.2.0.tar.gz --unsigned backup --approve
+
+What the plugin may do is shown and has to be approved; the daemon runs the very file that was.
+Exit codes: 0 installed, 1 not approved or there already, 2 nobody can be asked,
+3 the archive, its signature or a key cannot be used, 5 the system refused.")]
+    Install(install::Install),
+    /// Replace an installed plugin by another version of it
+    #[command(after_help = "Example: snooze plugin update backup-1.3.0.tar.gz")]
+    Update(install::Update),
+    /// Remove a plugin and its approval
+    #[command(after_help = "Example: snooze plugin uninstall backup")]
+    Uninstall(install::Uninstall),
     /// Switch a plugin on again
     #[command(after_help = "Example: snooze plugin enable app-checkpointer")]
     Enable(Named),
@@ -69,6 +86,9 @@ pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
         }
         Verb::Info(Named { name }) => info(name, context),
         Verb::Test(test) => try_out(test, context),
+        Verb::Install(args) => install::install(args, context),
+        Verb::Update(args) => install::update(args, context),
+        Verb::Uninstall(args) => install::uninstall(args, context),
         Verb::Enable(Named { name }) => switch("PLUGIN_ENABLE", name, context),
         Verb::Disable(Named { name }) => switch("PLUGIN_DISABLE", name, context),
     }

@@ -32,7 +32,7 @@ mod keeper;
 mod stage;
 mod tree;
 
-pub use file::{Refusal, inspect};
+pub use file::{Refusal, inspect, read_beside};
 pub use tree::{children_of, descendants_of};
 
 /// The first argument by which `main` knows that it is to be a launcher.

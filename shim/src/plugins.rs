@@ -20,6 +20,7 @@
 //! what one plugin does delays no other; no value of a secret is in anything that comes out of
 //! here.
 
+mod approval;
 mod attendant;
 mod between;
 mod discover;
@@ -36,6 +37,7 @@ mod start;
 mod step;
 mod talk;
 
+pub use approval::Approval;
 pub use discover::{Found, Kind, Refused, discover};
 pub use fetched::{Fetched, remote_references};
 pub use host::Host;

@@ -80,6 +80,7 @@ struct Plugins {
     enabled: bool,
     directories: Vec<PathBuf>,
     allowed: Option<Vec<PluginName>>,
+    unsigned: Vec<PluginName>,
     sha256: BTreeMap<PluginName, String>,
     configs: Option<Value>,
 }
@@ -297,12 +298,20 @@ fn plugins(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Plugins {
         enabled: true,
         directories: USUAL_DIRECTORIES.into_iter().map(PathBuf::from).collect(),
         allowed: None,
+        unsigned: Vec::new(),
         sha256: BTreeMap::new(),
         configs: None,
     };
     let Some(fields) = root.object("plugins", faults) else { return plugins };
-    let known =
-        ["enabled", "directories", "allowed", "sha256", "plugin_configs", "external_repositories"];
+    let known = [
+        "enabled",
+        "directories",
+        "allowed",
+        "unsigned",
+        "sha256",
+        "plugin_configs",
+        "external_repositories",
+    ];
     fields.expect(&known, Unknown::Refuse, faults);
     plugins.enabled = fields.flag("enabled", true, faults);
     if fields.get("directories").is_some() {
@@ -315,20 +324,9 @@ fn plugins(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Plugins {
         }
     }
     if fields.get("allowed").is_some() {
-        let names = fields.list("allowed", faults);
-        let mut allowed = Vec::new();
-        for (path, value) in names {
-            match value.as_str().map(str::parse) {
-                Some(Ok(name)) => allowed.push(name),
-                Some(Err(error)) => {
-                    let error: snooze_event::NotAPluginName = error;
-                    faults.push(Fault::new(&path, error.to_string()));
-                }
-                None => faults.push(Fault::new(&path, "expected the name of a plugin")),
-            }
-        }
-        plugins.allowed = Some(allowed);
+        plugins.allowed = Some(names(&fields, "allowed", faults));
     }
+    plugins.unsigned = names(&fields, "unsigned", faults);
     if let Some(pins) = fields.object("sha256", faults) {
         plugins.sha256 = pinned(&pins, faults);
     }
@@ -342,6 +340,21 @@ const USUAL_DIRECTORIES: [&str; 3] = [
     "/etc/cloudsnooze/plugins",
     "/usr/local/share/cloudsnooze/plugins",
 ];
+
+fn names(fields: &Fields<'_>, key: &str, faults: &mut Vec<Fault>) -> Vec<PluginName> {
+    let mut names = Vec::new();
+    for (path, value) in fields.list(key, faults) {
+        match value.as_str().map(str::parse) {
+            Some(Ok(name)) => names.push(name),
+            Some(Err(error)) => {
+                let error: snooze_event::NotAPluginName = error;
+                faults.push(Fault::new(&path, error.to_string()));
+            }
+            None => faults.push(Fault::new(&path, "expected the name of a plugin")),
+        }
+    }
+    names
+}
 
 fn pinned(pins: &Fields<'_>, faults: &mut Vec<Fault>) -> BTreeMap<PluginName, String> {
     let mut sums = BTreeMap::new();
@@ -457,6 +470,7 @@ impl Settings {
             directories: self.plugins.directories.clone(),
             allowed: self.plugins.allowed.clone(),
             pins: self.plugins.sha256.clone(),
+            unsigned: Some(self.plugins.unsigned.clone()),
             run_directory: self.run_directory.clone(),
             secrets: SecretStore {
                 credentials_directory: environment
@@ -530,6 +544,7 @@ impl Settings {
                 "allowed": self.plugins.allowed.as_ref().map(|names| {
                     names.iter().map(ToString::to_string).collect::<Vec<_>>()
                 }),
+                "unsigned": self.plugins.unsigned.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "plugin_configs": masked(configs),
             },
             "cloud": self.cloud.as_ref().map(cloud::Settings::shown),

@@ -107,14 +107,26 @@ impl Setup {
         policies.expect("the settings hold policies").push(policy);
     }
 
-    /// Writes the settings file and names it.
+    /// Writes the settings file and names it. The plugins that are there run without an approval,
+    /// unless the settings say which do.
     ///
     /// # Panics
     /// When it cannot be written.
     pub fn write_settings(&self) -> PathBuf {
         let path = self.path("snoozed.json");
-        fs::write(&path, self.settings.to_string()).expect("the settings can be written");
+        let mut settings = self.settings.clone();
+        if let Some(plugins) = settings.get_mut("plugins").and_then(Value::as_object_mut) {
+            plugins.entry("unsigned").or_insert_with(|| self.plugins().into());
+        }
+        fs::write(&path, settings.to_string()).expect("the settings can be written");
         path
+    }
+
+    fn plugins(&self) -> Vec<String> {
+        let files = fs::read_dir(self.path("plugins")).into_iter().flatten().flatten();
+        let stem = |name: String| name.split('.').next().map(str::to_owned);
+        let names = files.filter_map(|file| stem(file.file_name().into_string().ok()?));
+        names.filter(|name| !name.is_empty()).collect()
     }
 
     /// The daemon as a command, with the settings file as it is.

@@ -6,6 +6,7 @@
 
 mod documents;
 mod fleet;
+mod install;
 mod snooze;
 mod socket;
 mod verbs;

@@ -190,6 +190,12 @@ impl Info {
         }
     }
 
+    /// Whether its version is older than another, by up to three numbers between dots.
+    #[must_use]
+    pub fn is_older_than(&self, other: &str) -> bool {
+        matches!((version(&self.version), version(other)), (Some(own), Some(other)) if own < other)
+    }
+
     /// The result of `Info`; what was not said is left out.
     #[must_use]
     pub fn to_value(&self) -> Value {
@@ -281,6 +287,9 @@ mod tests {
             Err("the plugin wants CloudSnooze 0.10 or later, this is 0.9.1".to_owned())
         );
         assert_eq!(Info::new("a", "1").host_is_new_enough("0.1.0"), Ok(()));
+        assert!(Info::new("a", "1.9.9").is_older_than("1.10.0"));
+        assert!(!Info::new("a", "1.10").is_older_than("1.10.0"));
+        assert!(!Info::new("a", "of today").is_older_than("1.10.0"));
     }
 
     // S1-09: the seed's Python plugin says five of the seven.

@@ -1,7 +1,7 @@
 //! Which files may be run, and running the very file that was looked at.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -51,29 +51,7 @@ enum Head {
 /// A pinned file is copied to sealed memory while it is hashed, so that writing to it in place
 /// changes nothing any more.
 pub(super) fn open(directory: &Path, file: &OsStr, pin: Option<&str>) -> Result<Checked, Refusal> {
-    if Path::new(file).file_name() != Some(file) {
-        return Err(Refusal::Untrusted(format!("{file:?} is not the name of a file")));
-    }
-    let beneath = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let folder = rustix::fs::open(directory, beneath | OFlags::DIRECTORY, Mode::empty())
-        .map_err(|source| cannot("directory", source))?;
-    check_owner("the directory", &stat(&folder)?)?;
-    // Opening a FIFO would wait for its other end without `NONBLOCK`.
-    let file = rustix::fs::openat(
-        &folder,
-        file,
-        beneath | OFlags::NOFOLLOW | OFlags::NONBLOCK,
-        Mode::empty(),
-    )
-    .map_err(|source| match source {
-        Errno::LOOP => Refusal::Untrusted("it is a symbolic link".to_owned()),
-        source => cannot("open", source),
-    })?;
-    let stat = stat(&file)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(Refusal::Untrusted("it is not a regular file".to_owned()));
-    }
-    check_owner("it", &stat)?;
+    let (file, stat) = open_beneath(directory, file)?.map_err(|source| cannot("open", source))?;
     if stat.st_mode & 0o111 == 0 {
         return Err(cannot("run", Errno::ACCESS));
     }
@@ -83,6 +61,59 @@ pub(super) fn open(directory: &Path, file: &OsStr, pin: Option<&str>) -> Result<
     };
     let head = head_of(&file)?;
     Ok(Checked { file, head })
+}
+
+/// The text of a file beneath `directory` that nobody else can write; `None` where there is none.
+///
+/// # Errors
+/// Others than root and our own user can write it, it is longer than `limit` bytes, or it cannot
+/// be read.
+pub fn read_beside(
+    directory: &Path,
+    file: &OsStr,
+    limit: usize,
+) -> Result<Option<String>, Refusal> {
+    let (file, _) = match open_beneath(directory, file)? {
+        Ok(opened) => opened,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(source) => return Err(cannot("open", source)),
+    };
+    let mut text = Vec::new();
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let read = std::fs::File::from(file).take(most).read_to_end(&mut text);
+    read.map_err(|source| Refusal::CannotStart(format!("read: {source}")))?;
+    if text.len() > limit {
+        return Err(Refusal::Untrusted(format!("longer than {limit} bytes")));
+    }
+    let text = String::from_utf8(text);
+    text.map(Some).map_err(|source| Refusal::Untrusted(format!("it is not text: {source}")))
+}
+
+/// Opens a regular file beneath `directory` where nobody else can write to either. The inner error
+/// is that of opening the file itself.
+fn open_beneath(directory: &Path, file: &OsStr) -> Result<Result<(OwnedFd, Stat), Errno>, Refusal> {
+    if Path::new(file).file_name() != Some(file) {
+        return Err(Refusal::Untrusted(format!("{file:?} is not the name of a file")));
+    }
+    let beneath = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let folder = rustix::fs::open(directory, beneath | OFlags::DIRECTORY, Mode::empty())
+        .map_err(|source| cannot("directory", source))?;
+    check_owner("the directory", &stat(&folder)?)?;
+    // Opening a FIFO would wait for its other end without `NONBLOCK`.
+    let flags = beneath | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match rustix::fs::openat(&folder, file, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::LOOP) => {
+            return Err(Refusal::Untrusted("it is a symbolic link".to_owned()));
+        }
+        Err(source) => return Ok(Err(source)),
+    };
+    let stat = stat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Refusal::Untrusted("it is not a regular file".to_owned()));
+    }
+    check_owner("it", &stat)?;
+    Ok(Ok((file, stat)))
 }
 
 impl Checked {

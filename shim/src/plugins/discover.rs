@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use snooze_event::PluginName;
 
-use super::HostSettings;
+use super::{Approval, HostSettings};
 use crate::launch::{Refusal, Target, inspect};
 
 /// A plugin that may run.
@@ -52,8 +52,7 @@ pub fn discover(settings: &HostSettings) -> (Vec<Found>, Vec<Refused>) {
     for (path, named) in files(settings, &mut refused) {
         let Some(name) = named else { continue };
         let earlier = found.iter().any(|other| other.name == name);
-        let pin = settings.pins.get(&name).map(String::as_str);
-        match look(settings, &path, &name, pin, earlier) {
+        match look(settings, &path, &name, earlier) {
             Ok(()) => found.push(Found { name, kind: Kind::External(path) }),
             Err(reason) => refused.push(Refused { path, reason }),
         }
@@ -85,7 +84,7 @@ pub(super) fn target(
     let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else {
         return Err(Refusal::CannotStart(format!("there is no plugin `{name}`")));
     };
-    let pin = settings.pins.get(name).cloned();
+    let pin = pin(settings, directory, name)?;
     let target = Target::File { directory: directory.to_owned(), file: file.to_owned(), pin };
     Ok((target, Kind::External(path)))
 }
@@ -98,7 +97,6 @@ fn look(
     settings: &HostSettings,
     path: &Path,
     name: &PluginName,
-    pin: Option<&str>,
     earlier: bool,
 ) -> Result<(), String> {
     if earlier {
@@ -110,7 +108,32 @@ fn look(
     let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else {
         return Err("it is no file in a directory".to_owned());
     };
-    inspect(directory, file, pin).map_err(|refusal| refusal.to_string())
+    pin(settings, directory, name)
+        .and_then(|pin| inspect(directory, file, pin.as_deref()))
+        .map_err(|refusal| refusal.to_string())
+}
+
+/// The sum that the plugin's file must have: that of the settings, else that of its approval.
+/// Without either it runs only where the settings name it.
+fn pin(
+    settings: &HostSettings,
+    directory: &Path,
+    name: &PluginName,
+) -> Result<Option<String>, Refusal> {
+    if let Some(sum) = settings.pins.get(name) {
+        return Ok(Some(sum.clone()));
+    }
+    if let Some(approval) = Approval::read(directory, name)? {
+        return Ok(Some(approval.sha256));
+    }
+    let is_allowed = settings.allowed.as_ref().is_some_and(|names| names.contains(name));
+    if is_allowed || settings.unsigned.as_ref().is_none_or(|names| names.contains(name)) {
+        return Ok(None);
+    }
+    Err(Refusal::Untrusted(format!(
+        "nobody approved `{name}`: install it by `snooze plugin install`, or name it in \
+         `plugins.unsigned`"
+    )))
 }
 
 /// The entries of all directories in order, with the plugin name of each that has one.
@@ -203,6 +226,50 @@ mod tests {
         .assert_eq(&sorted_by_folder(lines));
     }
 
+    #[test]
+    fn i3_a_plugin_runs_that_is_approved_or_named_and_only_as_it_was_approved() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
+        let put = |name: &str, text: &str, mode| {
+            fs::write(folder.path().join(name), text).unwrap();
+            fs::set_permissions(folder.path().join(name), Permissions::from_mode(mode)).unwrap();
+        };
+        put("flush.sh", "#!/bin/sh\n", 0o755);
+        let name: PluginName = "flush".parse().unwrap();
+        let mut settings = settings(vec![folder.path().into()]);
+        let reason = |settings: &HostSettings| {
+            let (found, refused) = discover(settings);
+            let found = found.iter().any(|found| found.name == name);
+            assert_eq!(found, refused.is_empty());
+            assert_eq!(
+                target(settings, &name).is_ok(),
+                found || refused[0].reason.contains("sha256")
+            );
+            refused.first().map(|refused| refused.reason.clone()).unwrap_or_default()
+        };
+        assert!(reason(&settings).starts_with("nobody approved `flush`"));
+        settings.unsigned = Some(vec![name.clone()]);
+        assert_eq!(reason(&settings), "");
+        settings.unsigned = Some(Vec::new());
+        settings.allowed = Some(vec![name.clone()]);
+        assert_eq!(reason(&settings), "");
+        settings.allowed = None;
+
+        let sum = "a8076d3d28d21e02012b20eaf7dbf75409a6277134439025f282e368e3305abf";
+        let record = serde_json::json!({ "sha256": sum, "permissions": [], "signer": "a.pub",
+            "approved_at": "2026-01-01T00:00:00Z", "manifest": { "name": "flush" } });
+        put(&Approval::file_name(&name), &record.to_string(), 0o644);
+        assert_eq!(reason(&settings), "");
+        put("flush.sh", "#!/bin/sh\necho other\n", 0o755);
+        assert!(reason(&settings).starts_with("its sha256 is "));
+        put(&Approval::file_name(&name), &record.to_string(), 0o666);
+        assert!(reason(&settings).starts_with("it can be written by others"));
+        put(&Approval::file_name(&name), "{", 0o644);
+        assert!(
+            reason(&settings).starts_with("its approval `.flush.approved.json` cannot be read")
+        );
+    }
+
     /// Names without one come while the directories are read, the others after.
     fn sorted_by_folder(mut lines: Vec<String>) -> String {
         if let Some(link) = lines.iter().position(|line| line.starts_with("link")) {
@@ -219,6 +286,7 @@ mod tests {
             directories,
             allowed: None,
             pins: BTreeMap::new(),
+            unsigned: Some(Vec::new()),
             run_directory: "/nonexistent".into(),
             secrets: SecretStore::default(),
             limits: Limits::default(),

@@ -258,6 +258,7 @@ mod tests {
             directories: Vec::new(),
             allowed: None,
             pins: BTreeMap::new(),
+            unsigned: None,
             run_directory: "/".into(),
             secrets: SecretStore::default(),
             limits: Limits::default(),

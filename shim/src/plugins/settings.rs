@@ -33,6 +33,8 @@ pub struct HostSettings {
     pub allowed: Option<Vec<PluginName>>,
     /// The sha256 that the files of some plugins must have, as hexadecimal digits.
     pub pins: BTreeMap<PluginName, String>,
+    /// The plugins that run although nobody approved their file; `None` for any.
+    pub unsigned: Option<Vec<PluginName>>,
     /// A directory for lock files that only we can write.
     pub run_directory: PathBuf,
     /// Where the values of secrets come from.

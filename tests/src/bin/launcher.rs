@@ -29,6 +29,7 @@ fn daemon(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
         directories: vec![plugins.into()],
         allowed: None,
         pins: BTreeMap::new(),
+        unsigned: None,
         run_directory: run.into(),
         secrets: SecretStore::default(),
         limits: Limits::default(),

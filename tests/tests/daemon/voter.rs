@@ -104,6 +104,7 @@ fn host(folder: &Path, url: &str) -> (Host, Receiver<Report>) {
         directories: vec![folder.join("plugins")],
         allowed: None,
         pins: BTreeMap::new(),
+        unsigned: None,
         run_directory,
         secrets: SecretStore::default(),
         limits: Limits::default(),

@@ -106,6 +106,7 @@ impl Bench {
             directories: vec![dir.join("plugins")],
             allowed: None,
             pins: BTreeMap::new(),
+            unsigned: None,
             run_directory: dir.join("run"),
             secrets: SecretStore::default(),
             limits: Limits {
