@@ -1,8 +1,12 @@
 //! `snooze policy`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use snooze_event::{Event, EventType};
+use snooze_policy::Policy;
 use snoozed::exit;
 
 use crate::daemon::Context;
@@ -10,6 +14,10 @@ use crate::failure::Failure;
 use crate::files::{self, FileFault};
 use crate::fleet::policies;
 use crate::{screen, text};
+
+/// How long before its end EC2 tells a Spot instance (EC2 User Guide, "Spot Instance interruption
+/// notices", checked 2026-11).
+const SPOT_NOTICE: Duration = Duration::from_secs(120);
 
 /// Look policies over, and look after those of the fleet
 #[derive(Debug, clap::Subcommand)]
@@ -56,16 +64,35 @@ fn check(check: &Check, context: &Context) -> Result<u8, Failure> {
 /// Shows what a check found.
 pub(crate) fn report(
     files: usize,
-    policies: &[snooze_policy::Policy],
+    policies: &[Policy],
     faults: &[FileFault],
     context: &Context,
 ) -> Result<(), Failure> {
+    let warnings: Vec<String> = policies.iter().filter_map(warning).collect();
     let data = json!({
         "files": files,
         "policies": policies.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>(),
         "faults": faults.iter().map(fault).collect::<Vec<_>>(),
+        "warnings": warnings,
     });
-    screen::show(context.json, &data, |_| person(policies.len(), faults))
+    screen::show(context.json, &data, |_| {
+        let lines = warnings.iter().map(|text| format!("warning: {}\n", text::shown(text)));
+        lines.collect::<String>() + &person(policies.len(), faults)
+    })
+}
+
+/// What of a policy does not fit into the notice that EC2 gives before it takes a Spot instance.
+fn warning(policy: &Policy) -> Option<String> {
+    let id = "policy-check".parse().ok()?;
+    let event = Event::new(EventType::SpotInterrupt, "", Timestamp::UNIX_EPOCH, id);
+    let named = policy.pattern.exact_strings("type");
+    let is_for_it = named.is_none_or(|types| types.contains(&event.kind.as_str()));
+    let steps = snooze_policy::steps(&[policy], &event);
+    let misfits = snooze_policy::misfits(&steps, SPOT_NOTICE);
+    (is_for_it && !misfits.is_empty()).then(|| {
+        let seconds = SPOT_NOTICE.as_secs();
+        format!("{}: a Spot notice leaves {seconds} s: {}", policy.name, misfits.join("; "))
+    })
 }
 
 fn fault(FileFault { file, fault }: &FileFault) -> Value {

@@ -46,7 +46,7 @@ pub use policy::{
     Action, ActionName, Band, DEFAULT_MINIMUM, DEFAULT_PRIORITY, DEFAULT_RESERVE, Dispatch, Drill,
     Handler, LONGEST, NotAPolicyName, Policy, PolicyName, When,
 };
-pub use schedule::{INSTANT_BUDGET, Plan, PlannedStep, Turn, Why, next, schedule};
+pub use schedule::{INSTANT_BUDGET, Plan, PlannedStep, Turn, Why, misfits, next, schedule};
 pub use secret::{SecretRef, secret_reference};
 pub use select::{Facts, document, select};
 pub use settings::from_settings;

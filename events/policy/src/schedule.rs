@@ -178,6 +178,22 @@ pub struct PlannedStep {
     pub rehearse: bool,
 }
 
+/// What of a plan does not fit: the steps that get less time than they may take, and those that
+/// never start, each in a sentence.
+#[must_use]
+pub fn misfits(steps: &[Step], left: Duration) -> Vec<String> {
+    let plan = schedule(steps, left);
+    let cut = plan.steps.iter().filter_map(|planned| {
+        let step = steps.iter().find(|step| step.id == planned.id)?;
+        (planned.budget < step.timeout).then(|| {
+            let (budget, timeout) = (planned.budget, step.timeout);
+            format!("{} may take {timeout:?}, and has {budget:?} left", planned.id)
+        })
+    });
+    let dropped = plan.dropped.iter().map(|(id, why)| format!("{id} does not start: {why}"));
+    cut.chain(dropped).collect()
+}
+
 /// The plan of steps when `left` is the time to the deadline.
 #[must_use]
 pub fn schedule(steps: &[Step], left: Duration) -> Plan {
@@ -244,6 +260,18 @@ mod tests {
     use crate::{merge, steps};
 
     // S0-16, S0-42
+    #[test]
+    fn what_is_cut_or_dropped_is_said_before_any_notice() {
+        let steps = [step("dump", 100, 60), step("copy", 80, 90), step("image", 10, 30)];
+        let none: [&str; 0] = [];
+        assert_eq!(misfits(&steps, seconds(200)), none);
+        let told = misfits(&[step("dump", 100, 60), step("copy", 80, 90)], seconds(120));
+        assert_eq!(told, ["p/copy may take 90s, and has 55s left"]);
+        let image = Step { minimum: seconds(30), ..step("image", 10, 30) };
+        let told = misfits(&[step("dump", 100, 110), image], seconds(120));
+        assert_eq!(told, ["p/image does not start: too little time: 10s left, 35s needed"]);
+    }
+
     #[test]
     fn important_work_goes_first_and_late_work_is_dropped() {
         let image = Step { minimum: seconds(60), ..step("image", 80, 100) };
