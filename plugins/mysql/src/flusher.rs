@@ -149,7 +149,7 @@ impl Flusher {
         let runtime = runtime().map_err(ServerError::from)?;
         let done = runtime.block_on(async {
             let until = time::Instant::now() + LOOK_LIMIT;
-            let (dsn, authority) = (settings.dsn.as_ref(), settings.tls_ca_file.as_ref());
+            let (dsn, authority) = (settings.dsn.as_ref(), settings.ca_file.as_ref());
             look(Session::open(dsn, authority, until).await?).await
         });
         runtime.shutdown_background();

@@ -67,7 +67,7 @@ async fn live(
     released: oneshot::Receiver<()>,
 ) {
     let until = begun + limit;
-    let opened = Session::open(settings.dsn.as_ref(), settings.tls_ca_file.as_ref(), until).await;
+    let opened = Session::open(settings.dsn.as_ref(), settings.ca_file.as_ref(), until).await;
     let mut session = match opened {
         Ok(session) => session,
         Err(error) => return drop(answer.send(Err(error.into()))),
@@ -105,7 +105,7 @@ async fn undo(settings: &Settings, mut session: Session, refused: Option<Facts>)
         return session.close().await;
     }
     drop(session);
-    let opened = Session::open(settings.dsn.as_ref(), settings.tls_ca_file.as_ref(), until).await;
+    let opened = Session::open(settings.dsn.as_ref(), settings.ca_file.as_ref(), until).await;
     if let Ok(mut session) = opened {
         let _ = accept_writes(&mut session, &facts).await;
         session.close().await;

@@ -26,7 +26,7 @@ const LAST_QUERY: &str = "SELECT UNIX_TIMESTAMP() - MIN(IF(COMMAND = 'Sleep', TI
 /// Votes by the number of clients.
 pub struct Monitor {
     dsn: Option<Dsn>,
-    tls_ca_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
     threshold: i64,
 }
 
@@ -38,7 +38,7 @@ struct Seen {
 
 impl Default for Monitor {
     fn default() -> Self {
-        Self { dsn: None, tls_ca_file: None, threshold: DEFAULT_THRESHOLD }
+        Self { dsn: None, ca_file: None, threshold: DEFAULT_THRESHOLD }
     }
 }
 
@@ -63,10 +63,10 @@ impl Plugin for Monitor {
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), PluginError> {
         let known = all();
         let mut config = Config::new(&known, config);
-        let (dsn, tls_ca_file) = read_place(&mut config);
+        let (dsn, ca_file) = read_place(&mut config);
         let threshold = config.integer("connection_threshold").unwrap_or(DEFAULT_THRESHOLD);
         config.finish()?;
-        *self = Self { dsn, tls_ca_file, threshold };
+        *self = Self { dsn, ca_file, threshold };
         Ok(())
     }
 
@@ -99,8 +99,7 @@ impl Plugin for Monitor {
 impl Monitor {
     async fn look(&self) -> Result<Seen, ServerError> {
         let until = Instant::now() + LOOK_LIMIT;
-        let mut session =
-            Session::open(self.dsn.as_ref(), self.tls_ca_file.as_ref(), until).await?;
+        let mut session = Session::open(self.dsn.as_ref(), self.ca_file.as_ref(), until).await?;
         let status = "SHOW GLOBAL STATUS LIKE 'Threads_connected'";
         let connected = session.pairs(status).await?;
         let connected = connected.values().next().and_then(|count| count.parse::<i64>().ok());

@@ -40,7 +40,7 @@ pub struct Settings {
     /// Where the server is; `None` before there is a configuration.
     pub dsn: Option<Dsn>,
     /// The certificates that a server's is checked by, instead of the usual ones.
-    pub tls_ca_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
     /// How the data gets to disk.
     pub strategy: Strategy,
     /// What becomes of the lock.
@@ -84,7 +84,7 @@ pub(crate) fn place_settings() -> [Setting; 3] {
     [
         Setting::text("connection_string", form).secret(),
         Setting::text("dsn", "another name of `connection_string`").secret(),
-        Setting::text("tls_ca_file", "certificates to trust instead of the usual ones (PEM)"),
+        Setting::text("ca_file", "certificates to trust instead of the usual ones (PEM)"),
     ]
 }
 
@@ -103,7 +103,7 @@ pub(crate) fn read_place(config: &mut Config<'_>) -> (Option<Dsn>, Option<PathBu
             None
         }
     };
-    (dsn, config.text("tls_ca_file").map(PathBuf::from))
+    (dsn, config.text("ca_file").map(PathBuf::from))
 }
 
 /// All settings of the flusher.
@@ -132,7 +132,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             dsn: None,
-            tls_ca_file: None,
+            ca_file: None,
             strategy: Strategy::Lock,
             hold: Hold::Release,
             lock_wait: DEFAULT_LOCK_WAIT.unsigned_abs(),
@@ -156,12 +156,12 @@ impl Settings {
         let known = all();
         let mut config = Config::new(&known, given);
         let default = Self::default();
-        let (dsn, tls_ca_file) = read_place(&mut config);
+        let (dsn, ca_file) = read_place(&mut config);
         let word = config.text("strategy");
         let strategy = Strategy::ALL.into_iter().find(|s| Some(s.as_str()) == word.as_deref());
         let settings = Self {
             dsn,
-            tls_ca_file,
+            ca_file,
             strategy: strategy.unwrap_or(default.strategy),
             hold: match config.text("hold").as_deref() {
                 Some("deadline") => Hold::Deadline,
