@@ -104,6 +104,12 @@ fn h3_a_lock_that_waits_for_a_long_statement_is_given_up_and_no_write_waits_on()
     let waiting = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting \
                    for%lock%'";
     assert_eq!(client.one::<i64>(waiting), 0, "nothing waits");
+
+    let config = json!({ "dsn": server.dsn("root"), "timeout_seconds": 0.5 });
+    let error = Program::start(FLUSHER, &config).flush().error.unwrap();
+    assert!(error.contains("in time"), "{error}");
+    eventually("a flush that was late waits no longer", || client.one::<i64>(waiting) == 0);
+    client.say("INSERT INTO d.other (v) VALUES (1)");
     client.say(&format!("KILL {id}"));
     assert!(updating.join().unwrap().is_err());
 }

@@ -3,11 +3,12 @@
 use std::net::TcpListener;
 use std::process::Command;
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 use snooze_plugin::wire::Method;
 
 use crate::program::{FLUSHER, MONITOR, Program, notice};
-use crate::server::MariaDb;
+use crate::server::{MariaDb, free_port, open_to_all};
 
 #[test]
 fn a_password_opens_the_door_and_is_never_told() {
@@ -47,6 +48,50 @@ fn a_login_by_the_users_name_on_the_machine_needs_no_password() {
     client.say(&format!("GRANT RELOAD ON *.* TO {name}@localhost"));
     let handled = Program::start(FLUSHER, &json!({ "dsn": server.dsn(&name) })).flush();
     assert_eq!((&handled.error, handled.verified), (&None, Some(true)), "{handled:?}");
+}
+
+#[test]
+fn tls_checks_who_the_server_is() {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = certificate.signed_by(&key, &authority).unwrap();
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let ca_file = file("ca.pem", authority.pem());
+    let certificate = format!("--ssl-cert={}", file("server.pem", certificate.pem()));
+    let key = format!("--ssl-key={}", file("server.key", key.serialize_pem()));
+    open_to_all(folder.path());
+    let port = free_port();
+    let port_option = format!("--port={port}");
+    let Some(server) = MariaDb::start(&[&certificate, &key, &port_option]) else { return };
+    let mut client = server.client();
+    client.say("CREATE USER secret IDENTIFIED BY 'hunter2' REQUIRE SSL");
+    client.say("GRANT RELOAD ON *.* TO secret");
+
+    let flush = |host: &str, tls: &str, ca_file: Option<&String>| {
+        let dsn = format!("secret:hunter2@tcp({host}:{port})/?tls={tls}");
+        Program::start(FLUSHER, &json!({ "dsn": dsn, "ca_file": ca_file })).flush()
+    };
+    for handled in
+        [flush("localhost", "true", Some(&ca_file)), flush("127.0.0.1", "skip-verify", None)]
+    {
+        assert_eq!((&handled.error, handled.verified), (&None, Some(true)), "{handled:?}");
+    }
+    for (handled, why) in [
+        (flush("localhost", "true", None), "UnknownIssuer"),
+        (flush("127.0.0.1", "true", Some(&ca_file)), "not valid for name"),
+        (flush("localhost", "false", None), "Access denied"),
+    ] {
+        let error = handled.error.unwrap();
+        assert!(error.contains(why) && !error.contains("hunter2"), "{error}");
+    }
 }
 
 // H1

@@ -1,6 +1,7 @@
 //! A real server in a folder of its own, and a client of it.
 
 use std::fs::File;
+use std::net::TcpListener;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -172,6 +173,16 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "it takes too long until {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A port that nobody has at this moment.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The server is another user.
+pub(crate) fn open_to_all(folder: &Path) {
+    assert!(Command::new("chmod").args(["-R", "a+rX"]).arg(folder).status().unwrap().success());
 }
 
 fn spawn(folder: &Path, options: &[String]) -> Child {
