@@ -23,8 +23,9 @@ const EVENTS: [&str; 5] = [
     "system.disk.low",
 ];
 
-/// How long a look at the server may take. A server that needs longer is not well.
-const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// How long a look at the server may take: the host waits five seconds for it. A server that
+/// needs longer is not well.
+const LOOK_LIMIT: Duration = Duration::from_secs(4);
 
 /// How long to wait between two looks at a session that is to end.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -69,13 +70,13 @@ impl Plugin for Flusher {
             return Ok(Handled::not_mine());
         }
         let begun = Instant::now();
-        let leaves = event.time_remaining();
-        let done = if event.data.get("phase").and_then(Value::as_str) == Some("undo") {
-            self.undo()
-        } else if event.drill || self.settings.dry_run {
-            self.rehearse(leaves.is_some())
-        } else {
-            self.flush(event.budget(self.settings.timeout), leaves)
+        let (limit, leaves) = (event.budget(self.settings.timeout), event.time_remaining());
+        let undo = event.data.get("phase").and_then(Value::as_str) == Some("undo");
+        let done = match (undo, event.drill || self.settings.dry_run) {
+            (false, false) => self.flush(limit, leaves),
+            (false, true) => self.rehearse(limit, leaves.is_some()),
+            (true, false) => self.undo(limit),
+            (true, true) => Ok(Handled::with_status("dry_run").and("would_hold", false)),
         };
         let handled =
             done.unwrap_or_else(|error| Handled::failed(PluginError::from(error).to_string()));
@@ -83,7 +84,7 @@ impl Plugin for Flusher {
     }
 
     fn health(&mut self) -> Result<(), PluginError> {
-        Ok(self.look(async |session: Session| {
+        Ok(self.look(LOOK_LIMIT, async |session: Session| {
             session.close().await;
             Ok(())
         })?)
@@ -106,24 +107,24 @@ impl Flusher {
     }
 
     /// Says what a flush would do.
-    fn rehearse(&self, leaves: bool) -> Result<Handled, FlushError> {
-        let facts = self.look(async |mut session: Session| {
+    fn rehearse(&self, limit: Duration, leaves: bool) -> Result<Handled, FlushError> {
+        let facts = self.look(limit, async |mut session: Session| {
             let facts = facts(&mut session).await?;
             session.close().await;
             Ok(facts)
         })?;
         let plan = Plan::new(&self.settings, &facts, leaves);
-        let handled = Handled::with_status("mysql_rehearsed")
+        let handled = Handled::with_status("dry_run")
             .and("would", plan.statements(&facts))
             .and("would_hold", plan.holds());
         Ok(with_facts(handled, &facts))
     }
 
     /// The instance lives on: what this or another process of the program holds is released.
-    fn undo(&mut self) -> Result<Handled, FlushError> {
+    fn undo(&mut self, limit: Duration) -> Result<Handled, FlushError> {
         self.held = None;
         let refuses = self.settings.read_only;
-        let ended = self.look(async |mut session: Session| {
+        let ended = self.look(limit, async |mut session: Session| {
             let other = end_holder(&mut session).await?;
             let facts = facts(&mut session).await?;
             if refuses && (facts.read_only || facts.super_read_only) {
@@ -143,12 +144,13 @@ impl Flusher {
     /// Does something short in a session of its own.
     fn look<T>(
         &self,
+        limit: Duration,
         look: impl AsyncFnOnce(Session) -> Result<T, ServerError>,
     ) -> Result<T, FlushError> {
         let settings = &self.settings;
         let runtime = runtime().map_err(ServerError::from)?;
         let done = runtime.block_on(async {
-            let until = time::Instant::now() + LOOK_LIMIT;
+            let until = time::Instant::now() + limit;
             let (dsn, authority) = (settings.dsn.as_ref(), settings.ca_file.as_ref());
             look(Session::open(dsn, authority, until).await?).await
         });

@@ -14,9 +14,6 @@ use crate::flush::{FlushError, Saved, accept_writes, flush};
 use crate::server::{ServerError, Session};
 use crate::settings::Settings;
 
-/// How long after its deadline an instance counts as one that lives on, as the daemon counts.
-const LIVES_ON: Duration = Duration::from_secs(60);
-
 /// The server itself ends a session that was to be released this long ago: the thread may stand
 /// still.
 const SERVER_MARGIN: Duration = Duration::from_secs(30);
@@ -78,7 +75,7 @@ async fn live(
     };
     let holds = saved.locked || saved.refuses;
     let facts = saved.refuses.then(|| saved.facts.clone());
-    let end = begun + leaves.unwrap_or_default() + LIVES_ON;
+    let end = begun + leaves.unwrap_or_default() + settings.release_after;
     if holds {
         // A session that says nothing for so long would be ended by the server before.
         let seconds = (end + SERVER_MARGIN).duration_since(Instant::now()).as_secs();

@@ -12,8 +12,8 @@ use crate::hold::runtime;
 use crate::server::{ServerError, Session};
 use crate::settings::{place_settings, read_place};
 
-/// How long a look at the server may take. A server that needs longer is not idle.
-const LOOK_LIMIT: Duration = Duration::from_secs(2);
+/// How long a look at the server may take: the host waits five seconds for the vote.
+const LOOK_LIMIT: Duration = Duration::from_secs(4);
 
 /// Idle is a server without any client, when nobody says otherwise.
 const DEFAULT_THRESHOLD: i64 = 1;

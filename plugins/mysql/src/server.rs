@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::dsn::Dsn;
 
 /// How long one try to connect may take. The server is on this machine or beside it.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// The pause before the second try: a server that was full may have room again.
 const SECOND_TRY: Duration = Duration::from_millis(250);
@@ -84,7 +84,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects, in two tries unless the server has a reason to refuse.
+    /// Connects. A server that is not there or is full gets a second try; one that refuses the
+    /// user or does not answer gets none, so that others may use the time.
     pub(crate) async fn open(
         dsn: Option<&Dsn>,
         authority: Option<&PathBuf>,
@@ -93,19 +94,22 @@ impl Session {
         let dsn = dsn.ok_or(ServerError::NoServer)?;
         let place = dsn.place.to_string();
         let options = dsn.options(authority);
-        let mut tries = 0;
+        let mut is_first = true;
         loop {
-            tries += 1;
             let end = until.min(Instant::now() + CONNECT_LIMIT);
-            let said = match timeout_at(end, Conn::new(options.clone())).await {
+            let (said, again) = match timeout_at(end, Conn::new(options.clone())).await {
                 Ok(Ok(connection)) => return Ok(Self { connection, place, until }),
-                Ok(Err(error)) => Said::from(error),
-                Err(_) => Said { code: None, text: "no answer in time".to_owned() },
+                Ok(Err(error)) => {
+                    let said = Said::from(error);
+                    let again = said.code.is_none_or(|code| code == TOO_MANY_CONNECTIONS);
+                    (said, again)
+                }
+                Err(_) => (Said { code: None, text: "no answer in time".to_owned() }, false),
             };
-            let refused = said.code.is_some_and(|code| code != TOO_MANY_CONNECTIONS);
-            if refused || tries == 2 || until <= Instant::now() + SECOND_TRY {
+            if !again || !is_first || until <= Instant::now() + SECOND_TRY {
                 return Err(ServerError::Connect { place, source: said });
             }
+            is_first = false;
             sleep(SECOND_TRY).await;
         }
     }

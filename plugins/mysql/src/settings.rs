@@ -14,6 +14,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Every write waits while the lock waits, so that this is as long as clients are made to wait.
 const DEFAULT_LOCK_WAIT: i64 = 2;
 
+/// How long after its deadline an instance counts as one that lives on, as the daemon counts.
+const DEFAULT_RELEASE_AFTER: Duration = Duration::from_secs(60);
+
 /// How the data gets to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strategy {
@@ -45,6 +48,8 @@ pub struct Settings {
     pub strategy: Strategy,
     /// What becomes of the lock.
     pub hold: Hold,
+    /// How long after the deadline what is held is released.
+    pub release_after: Duration,
     /// How many seconds the lock may wait.
     pub lock_wait: u64,
     /// Writes are refused until the instance goes.
@@ -114,6 +119,8 @@ pub(crate) fn all() -> Vec<Setting> {
         Setting::choice("strategy", &strategies, "how the data gets to disk").default("lock"),
         Setting::choice("hold", &["release", "deadline"], "when the lock is released")
             .default("release"),
+        Setting::number("release_after_seconds", 0.0..=3600.0, "how long after the deadline")
+            .default(DEFAULT_RELEASE_AFTER.as_secs()),
         Setting::integer("lock_wait_seconds", 1..=600, "how long the lock may wait for writes")
             .default(DEFAULT_LOCK_WAIT),
         Setting::flag("read_only", "refuse writes until the instance goes").default(false),
@@ -135,6 +142,7 @@ impl Default for Settings {
             ca_file: None,
             strategy: Strategy::Lock,
             hold: Hold::Release,
+            release_after: DEFAULT_RELEASE_AFTER,
             lock_wait: DEFAULT_LOCK_WAIT.unsigned_abs(),
             read_only: false,
             flush_engine_logs: true,
@@ -167,6 +175,7 @@ impl Settings {
                 Some("deadline") => Hold::Deadline,
                 _ => Hold::Release,
             },
+            release_after: config.seconds("release_after_seconds").unwrap_or(default.release_after),
             lock_wait: config
                 .integer("lock_wait_seconds")
                 .map_or(default.lock_wait, i64::unsigned_abs),

@@ -45,7 +45,7 @@ fn a_drill_says_what_would_be_done_and_does_nothing() {
     dry["dry_run"] = json!(true);
     for (config, event) in [(base, drill), (dry, notice(60.0))] {
         let handled = Program::start(FLUSHER, &config).handle(event);
-        assert_eq!(handled.status.as_deref(), Some("mysql_rehearsed"), "{handled:?}");
+        assert_eq!(handled.status.as_deref(), Some("dry_run"), "{handled:?}");
         assert_eq!(
             handled.more["would"],
             json!([

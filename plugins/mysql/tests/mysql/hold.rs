@@ -1,5 +1,7 @@
 //! Who holds the lock, and until when.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use snooze_plugin::wire::Method;
 
@@ -43,6 +45,25 @@ fn the_lock_is_held_by_the_session_of_the_flusher_until_it_is_let_go() {
     assert!(!client.can_write());
     drop(flusher);
     eventually("the lock of a killed flusher is gone", || client.can_write());
+}
+
+#[test]
+fn an_instance_that_lives_on_gets_its_server_back_by_itself() {
+    let Some(server) = MariaDb::start(&[]) else { return };
+    let mut client = server.client();
+    client.make_tables();
+    let config = json!({
+        "dsn": server.dsn("root"), "hold": "deadline", "read_only": true, "timeout_seconds": 30,
+        "release_after_seconds": 0,
+    });
+    let mut flusher = Program::start(FLUSHER, &config);
+    let begun = Instant::now();
+    let handled = flusher.handle(notice(8.0));
+    assert_eq!((&handled.error, handled.verified), (&None, Some(true)), "{handled:?}");
+    assert_eq!(handled.more["lock_held"], true);
+    eventually("the lock is released", || client.can_write());
+    assert!(begun.elapsed() >= Duration::from_secs(8), "and not before the deadline");
+    eventually("writes are not refused", || client.one::<i64>("SELECT @@GLOBAL.read_only") == 0);
 }
 
 #[test]

@@ -211,7 +211,10 @@ fn spawn(folder: &Path, options: &[String]) -> Child {
 fn template() -> Option<PathBuf> {
     let version = Command::new("mariadbd").arg("--version").output().ok()?;
     let name = String::from_utf8_lossy(&version.stdout).replace(|c: char| !c.is_ascii_digit(), "");
-    let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mariadb-{name}"));
+    // Three levels above a program of Cargo is the folder of all that Cargo makes.
+    let cache = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("tmp");
+    std::fs::create_dir_all(&cache).unwrap();
+    let made = cache.join(format!("mariadb-{name}"));
     if made.exists() {
         return Some(made);
     }
@@ -226,7 +229,7 @@ fn template() -> Option<PathBuf> {
         .output()
         .ok()?;
     assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
-    let copied = tempfile::Builder::new().tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let copied = tempfile::Builder::new().tempdir_in(&cache).unwrap();
     copy(&data, &copied.path().join("data"));
     // Another test may have been quicker, and its files are as good.
     let _ = std::fs::rename(copied.path().join("data"), &made);
