@@ -15,8 +15,8 @@ use crate::settings::{place_settings, read_place};
 /// How long a look at the server may take: the host waits five seconds for the vote.
 const LOOK_LIMIT: Duration = Duration::from_secs(4);
 
-/// Idle is a server without any client, when nobody says otherwise.
-const DEFAULT_THRESHOLD: i64 = 1;
+/// The number of CloudSnooze's own sample.
+const DEFAULT_THRESHOLD: i64 = 5;
 
 /// When a client last asked something, in seconds since 1970. Without the privilege `PROCESS` a
 /// user sees only sessions of its own.
@@ -50,7 +50,7 @@ impl Plugin for Monitor {
             description: "Votes that the instance is idle when few clients are connected to MySQL \
                           or MariaDB"
                 .to_owned(),
-            category: "database".to_owned(),
+            category: "idle".to_owned(),
             tags: ["mysql", "mariadb", "idle"].map(str::to_owned).into(),
             official: true,
             language: Some("rust".to_owned()),

@@ -188,7 +188,7 @@ pub(crate) fn open_to_all(folder: &Path) {
 fn spawn(folder: &Path, options: &[String]) -> Child {
     let path = |name: &str| folder.join(name).display().to_string();
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
-    as_nobody(Command::new("mariadbd"))
+    as_nobody(Command::new(mariadbd()))
         .arg("--no-defaults")
         .arg(format!("--datadir={}", path("data")))
         .arg(format!("--socket={}", path("s")))
@@ -206,10 +206,16 @@ fn spawn(folder: &Path, options: &[String]) -> Child {
         .unwrap()
 }
 
+/// Debian has it where only root looks.
+fn mariadbd() -> &'static Path {
+    let debian = Path::new("/usr/sbin/mariadbd");
+    if debian.exists() { debian } else { Path::new("mariadbd") }
+}
+
 /// Making the files of a server takes seconds, so that they are made once and copied. `None`
 /// where there is no server.
 fn template() -> Option<PathBuf> {
-    let version = Command::new("mariadbd").arg("--version").output().ok()?;
+    let version = Command::new(mariadbd()).arg("--version").output().ok()?;
     let name = String::from_utf8_lossy(&version.stdout).replace(|c: char| !c.is_ascii_digit(), "");
     // Three levels above a program of Cargo is the folder of all that Cargo makes.
     let cache = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("tmp");

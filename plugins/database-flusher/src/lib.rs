@@ -3,23 +3,23 @@
 //! It answers `Info` itself, since it learns only from its configuration which database it is. Then
 //! it starts the program of that name in its own directory, and hands on what it is asked.
 //!
-//! Invariants: it starts nothing but the four programs of [`target`], and those only from its own
+//! Invariants: it starts nothing but the four programs of `target`, and those only from its own
 //! directory; the program that it started ends with it.
 
 mod sibling;
 mod target;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 use snooze_plugin::wire::{Answer, Method};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting, serve};
+use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
 
 use crate::sibling::Sibling;
 use crate::target::{Target, settings};
 
-struct DatabaseFlusher {
+/// Hands its work to the flusher of the database that it is told.
+pub struct DatabaseFlusher {
     /// Where the programs are.
     directory: PathBuf,
     target: Option<Target>,
@@ -83,6 +83,12 @@ impl Plugin for DatabaseFlusher {
 }
 
 impl DatabaseFlusher {
+    /// One that finds the flushers in this directory.
+    #[must_use]
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory, target: None, sibling: None, events: None }
+    }
+
     fn ask(&mut self, method: Method, params: Map<String, Value>) -> Result<Answer, PluginError> {
         let answer = self.started()?.ask(method, params);
         if answer.is_err() {
@@ -107,10 +113,4 @@ impl DatabaseFlusher {
         };
         Ok(self.sibling.insert(sibling))
     }
-}
-
-fn main() -> ExitCode {
-    let program = std::env::current_exe().unwrap_or_default();
-    let directory = program.parent().map(PathBuf::from).unwrap_or_default();
-    serve(DatabaseFlusher { directory, target: None, sibling: None, events: None })
 }
