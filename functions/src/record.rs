@@ -48,7 +48,7 @@ const OTHERS: u32 = 25;
 /// How many commands of one report are looked up beyond those.
 const COMMANDS: usize = 10;
 
-/// What `record` needs.
+/// What `record` needs, and `sweep`, which does later what was left undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The name of the stack.

@@ -23,10 +23,10 @@ use tracing::{Instrument, error, info, info_span};
 
 use crate::clock::Clock;
 use crate::failure::{Failure, Name};
-use crate::fan::{self, Fan};
+use crate::fan::Fan;
 use crate::host::Invocation;
-use crate::record::remove;
-use crate::settings::{Arn, Variables};
+use crate::record::{Settings, remove};
+use crate::settings::Arn;
 use crate::telemetry::{By, Meter, Metric};
 
 /// The name of the function, in figures.
@@ -43,31 +43,6 @@ const TIDY: Duration = Duration::from_secs(3500);
 const QUEUES: usize = 50;
 /// An instance that was not heard of for so long is gone: it reports every 15 minutes.
 const SILENT: Duration = Duration::from_secs(24 * 3600);
-
-/// What `sweep` needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// The name of the stack.
-    pub stack: String,
-    /// The table Instances.
-    pub instances: String,
-    /// What sending needs.
-    pub fan: fan::Settings,
-    /// What the names of the queues of instances begin with.
-    pub prefix: String,
-}
-
-impl Settings {
-    /// Reads them from the environment.
-    pub fn read(from: &mut Variables<'_>) -> Self {
-        Self {
-            stack: from.text("STACK"),
-            instances: from.text("INSTANCES_TABLE"),
-            fan: fan::Settings::read(from),
-            prefix: from.text("INSTANCE_QUEUE_PREFIX"),
-        }
-    }
-}
 
 /// The function, with what it remembers of the last look at the queues.
 #[derive(Debug)]

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use snooze_cloud::Options;
 use snooze_functions::host;
-use snooze_functions::sweep::{self, Settings, Sweep};
+use snooze_functions::record::Settings;
+use snooze_functions::sweep::{self, Sweep};
 use snooze_functions::telemetry::Meter;
 
 #[tokio::main(flavor = "current_thread")]

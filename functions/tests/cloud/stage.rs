@@ -18,7 +18,7 @@ use snooze_functions::host::Invocation;
 use snooze_functions::order::Order;
 use snooze_functions::record::{self, Record};
 use snooze_functions::settings::{self, Environment};
-use snooze_functions::sweep::{self, Sweep};
+use snooze_functions::sweep::Sweep;
 use snooze_functions::telemetry::Meter;
 use snooze_policy::Facts;
 use snooze_policy::ledger::{Incident, TaskState};
@@ -87,11 +87,10 @@ impl Stage {
         let meter = Arc::new(Meter::new("s", "test"));
         let of_dispatch = settings::read(&environment, dispatch::Settings::read).unwrap();
         let of_record = settings::read(&environment, record::Settings::read).unwrap();
-        let of_sweep = settings::read(&environment, sweep::Settings::read).unwrap();
         Self {
             dispatch: Arc::new(Dispatch::new(&of_dispatch, &aws, Arc::clone(&meter))),
             record: Arc::new(Record::new(&of_record, &aws, Arc::clone(&meter))),
-            sweep: Arc::new(Sweep::new(&of_sweep, &aws, Arc::clone(&meter))),
+            sweep: Arc::new(Sweep::new(&of_record, &aws, Arc::clone(&meter))),
             server,
             aws,
             meter,

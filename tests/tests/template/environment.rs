@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use snooze_functions::settings::{Environment, Faults, read};
-use snooze_functions::{dispatch, perform, record, sweep};
+use snooze_functions::{dispatch, perform, record};
 
 use super::document::Template;
 
@@ -14,7 +14,7 @@ const READERS: [(&str, Reader); 4] = [
     ("Dispatch", |given| read(given, dispatch::Settings::read).err()),
     ("Perform", |given| read(given, perform::settings).err()),
     ("Record", |given| read(given, record::Settings::read).err()),
-    ("Sweep", |given| read(given, sweep::Settings::read).err()),
+    ("Sweep", |given| read(given, record::Settings::read).err()),
 ];
 
 #[test]
