@@ -38,6 +38,8 @@ pub mod policies;
 pub mod queue;
 #[cfg(feature = "secrets")]
 pub mod secrets;
+#[cfg(feature = "secrets")]
+mod signed;
 #[cfg(feature = "topic")]
 pub mod topic;
 #[cfg(feature = "web")]

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::ops::Deref;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use snooze_policy::SecretRef;
 
 use crate::error::Kind;
+use crate::signed::{Client, Service};
 use crate::{Aws, CloudError};
 
 /// The longest secret that is taken, in bytes: as long as Secrets Manager has them.
@@ -15,9 +16,13 @@ pub const LONGEST: usize = 64 << 10;
 /// Both stores.
 #[derive(Debug, Clone)]
 pub struct Secrets {
-    parameters: aws_sdk_ssm::Client,
-    manager: aws_sdk_secretsmanager::Client,
+    parameters: Client,
+    manager: Client,
 }
+
+const PARAMETERS: Service = Service { name: "SSM", host: "ssm", target: "AmazonSSM" };
+const MANAGER: Service =
+    Service { name: "Secrets Manager", host: "secretsmanager", target: "secretsmanager" };
 
 /// The value of a secret: a text that is never shown by accident.
 #[derive(Clone, PartialEq, Eq)]
@@ -41,8 +46,7 @@ impl Secrets {
     /// The stores by these settings.
     #[must_use]
     pub fn new(aws: &Aws) -> Self {
-        let parameters = aws_sdk_ssm::Client::new(aws);
-        Self { parameters, manager: aws_sdk_secretsmanager::Client::new(aws) }
+        Self { parameters: Client::new(aws, &PARAMETERS), manager: Client::new(aws, &MANAGER) }
     }
 
     /// Reads what a reference names: a parameter, decrypted; or a secret's text, or the member of
@@ -67,29 +71,33 @@ impl Secrets {
 
     async fn parameter(&self, name: &str) -> Result<Secret, CloudError> {
         const CALL: &str = "GetParameter";
-        let call = self.parameters.get_parameter().name(name).with_decryption(true);
-        let answer = call.send().await.map_err(|error| CloudError::of(CALL, &error))?;
-        let value = answer.parameter.and_then(|parameter| parameter.value);
-        bounded(CALL, value)
+        let body = json!({ "Name": name, "WithDecryption": true });
+        let answer = self.parameters.call(CALL, &body).await?;
+        text(CALL, answer.pointer("/Parameter/Value"))
     }
 
     async fn secret(&self, name: &str) -> Result<Secret, CloudError> {
-        let call = self.manager.get_secret_value().secret_id(name);
-        let answer = call.send().await.map_err(|error| CloudError::of(SECRET, &error))?;
-        bounded(SECRET, answer.secret_string)
+        let answer = self.manager.call(SECRET, &json!({ "SecretId": name })).await?;
+        text(SECRET, answer.get("SecretString"))
     }
 }
 
 const SECRET: &str = "GetSecretValue";
 
-fn bounded(call: &'static str, value: Option<String>) -> Result<Secret, CloudError> {
+/// The text of an answer. Nothing of it gets into an error.
+fn text(call: &'static str, value: Option<&Value>) -> Result<Secret, CloudError> {
     match value {
-        Some(value) if value.len() <= LONGEST => Ok(Secret(value)),
-        Some(_) => {
+        Some(Value::String(value)) if value.len() <= LONGEST => Ok(Secret(value.clone())),
+        Some(Value::String(_)) => {
             let text = format!("the value is longer than {LONGEST} bytes");
             Err(CloudError::new(call, Kind::Invalid, "TooLong", &text))
         }
-        None => Err(CloudError::new(call, Kind::Missing, "NoText", "it holds no text")),
+        Some(Value::Null) | None => {
+            Err(CloudError::new(call, Kind::Missing, "NoText", "it holds no text"))
+        }
+        Some(Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(CloudError::bad_answer(call, "the value is no text"))
+        }
     }
 }
 

@@ -1,0 +1,226 @@
+//! Calls of services that speak AWS JSON, signed with version 4, for services of which so little
+//! is called that a whole SDK of theirs weighs too much in the daemon.
+//!
+//! What carries a call is what carries those of the SDKs: their retries, time limits, credentials,
+//! correction of the clock and HTTP client, by the same settings.
+
+use std::fmt;
+
+use aws_config::Region;
+use aws_runtime::auth::SigV4OperationSigningConfig;
+use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
+use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
+use aws_runtime::service_clock_skew::{ServiceClockSkewClassifier, ServiceClockSkewInterceptor};
+use aws_smithy_runtime::client::orchestrator::operation::Operation;
+use aws_smithy_runtime::client::retries::classifiers::{
+    HttpStatusCodeClassifier, TransientErrorClassifier,
+};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::auth::AuthSchemeOptionResolverParams;
+use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
+use aws_smithy_runtime_api::client::orchestrator::{
+    HttpRequest, HttpResponse, OrchestratorError, SensitiveOutput,
+};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
+use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::Layer;
+use aws_smithy_types::error::ErrorMetadata;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SigningName;
+use aws_types::region::SigningRegion;
+use aws_types::service_config::ServiceConfigKey;
+use serde_json::Value;
+
+use crate::error::Kind;
+use crate::{Aws, CloudError};
+
+/// A service that speaks AWS JSON 1.1.
+#[derive(Debug)]
+pub(crate) struct Service {
+    /// Its name in settings: `Secrets Manager` is led elsewhere by
+    /// `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
+    pub(crate) name: &'static str,
+    /// Its name in addresses and signatures.
+    pub(crate) host: &'static str,
+    /// What stands before the name of a call in `X-Amz-Target`.
+    pub(crate) target: &'static str,
+}
+
+/// The client of one service.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    target: &'static str,
+    /// Nothing where the settings name no Region.
+    operation: Option<Operation<Question, Answer, ErrorMetadata>>,
+}
+
+#[derive(Debug)]
+struct Question {
+    target: String,
+    body: String,
+}
+
+/// What was answered: never shown, since it may be a secret.
+struct Answer(Value);
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Answer(***)")
+    }
+}
+
+impl Client {
+    /// The client of this service by these settings.
+    pub(crate) fn new(aws: &Aws, service: &Service) -> Self {
+        let operation = aws.region().map(|region| operation(aws, service, region));
+        Self { target: service.target, operation }
+    }
+
+    /// Makes a call.
+    ///
+    /// # Errors
+    /// It failed, or its answer is no JSON. Nothing of the answer stands in the error.
+    pub(crate) async fn call(&self, call: &'static str, body: &Value) -> Result<Value, CloudError> {
+        let Some(operation) = &self.operation else {
+            let text = "the settings name no Region";
+            return Err(CloudError::new(call, Kind::Invalid, "NotSent", text));
+        };
+        let question =
+            Question { target: format!("{}.{call}", self.target), body: body.to_string() };
+        let answer = operation.invoke(question).await;
+        answer.map(|answer| answer.0).map_err(|error| CloudError::of(call, &error))
+    }
+}
+
+fn operation(
+    aws: &Aws,
+    service: &Service,
+    region: &Region,
+) -> Operation<Question, Answer, ErrorMetadata> {
+    let mut layer = Layer::new("signed");
+    layer.store_put(SigningName::from_static(service.host));
+    layer.store_put(SigningRegion::from(region.clone()));
+    layer.store_put(SigV4OperationSigningConfig::default());
+    layer.store_put(AuthSchemeOptionResolverParams::new(()));
+    layer.store_put(SensitiveOutput);
+
+    let mut parts = RuntimeComponentsBuilder::new("signed")
+        .with_auth_scheme(SigV4AuthScheme::new())
+        .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![
+            SCHEME_ID,
+        ])))
+        .with_http_client(aws.http_client())
+        .with_identity_cache(aws.identity_cache())
+        .with_interceptor(ServiceClockSkewInterceptor::new())
+        .with_retry_classifier(HttpStatusCodeClassifier::default())
+        .with_retry_classifier(TransientErrorClassifier::<ErrorMetadata>::new())
+        .with_retry_classifier(AwsErrorCodeClassifier::<ErrorMetadata>::new())
+        .with_retry_classifier(ServiceClockSkewClassifier::<ErrorMetadata>::new())
+        .with_sleep_impl(aws.sleep_impl())
+        .with_time_source(aws.time_source());
+    if let Some(credentials) = aws.credentials_provider() {
+        parts.set_identity_resolver(SCHEME_ID, credentials);
+    }
+
+    let mut builder = Operation::builder()
+        .service_name(service.name)
+        .operation_name(service.name)
+        .endpoint_url(&endpoint(aws, service, region.as_ref()))
+        .standard_retry(&aws.retry_config().cloned().unwrap_or_else(RetryConfig::standard))
+        .timeout_config(aws.timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled))
+        .with_connection_poisoning()
+        .runtime_plugin(
+            StaticRuntimePlugin::new().with_config(layer.freeze()).with_runtime_components(parts),
+        );
+    if let Some(version) = aws.behavior_version() {
+        builder = builder.behavior_version(version);
+    }
+    builder.serializer(request).deserializer(answer).build()
+}
+
+/// Where the service is: where the settings say, or at its public address.
+fn endpoint(aws: &Aws, service: &Service, region: &str) -> String {
+    let key = ServiceConfigKey::builder()
+        .service_id(service.name)
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build();
+    // What the code set goes before what the environment says of one service.
+    let own = match key {
+        Ok(key) if !aws.get_origin("endpoint_url").is_client_config() => {
+            aws.service_config().and_then(|config| config.load_config(key))
+        }
+        Ok(_) | Err(_) => None,
+    };
+    own.or_else(|| aws.endpoint_url().map(str::to_owned)).unwrap_or_else(|| {
+        let fips = aws.use_fips().unwrap_or(false);
+        public(service.host, region, fips, aws.use_dual_stack().unwrap_or(false))
+    })
+}
+
+/// The public address of a service (the endpoint rules of the SDKs of SSM 1.133 and of Secrets
+/// Manager 1.125).
+fn public(host: &str, region: &str, fips: bool, dual_stack: bool) -> String {
+    let (suffix, dual) = match region.split('-').collect::<Vec<_>>().as_slice() {
+        ["cn", ..] => ("amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+        ["us", "iso", ..] => ("c2s.ic.gov", "api.aws.ic.gov"),
+        ["us", "isob", ..] => ("sc2s.sgov.gov", "api.aws.scloud"),
+        ["us", "isof", ..] => ("csp.hci.ic.gov", "api.aws.hci.ic.gov"),
+        ["eu", "isoe", ..] => ("cloud.adc-e.uk", "api.cloud-aws.adc-e.uk"),
+        ["eusc", ..] => ("amazonaws.eu", "api.amazonwebservices.eu"),
+        _ => ("amazonaws.com", "api.aws"),
+    };
+    let suffix = if dual_stack { dual } else { suffix };
+    // The parameter store of the government's Regions has no other address for FIPS.
+    let same = host == "ssm" && region.starts_with("us-gov-") && !dual_stack;
+    let fips = if fips && !same { "-fips" } else { "" };
+    format!("https://{host}{fips}.{region}.{suffix}")
+}
+
+fn request(question: Question) -> Result<HttpRequest, BoxError> {
+    let Question { target, body } = question;
+    let length = body.len().to_string();
+    let mut request = HttpRequest::new(SdkBody::from(body));
+    request.set_method("POST")?;
+    request.set_uri("/")?;
+    let headers = request.headers_mut();
+    headers.try_insert("content-type", "application/x-amz-json-1.1")?;
+    headers.try_insert("content-length", length)?;
+    headers.try_insert("x-amz-target", target)?;
+    Ok(request)
+}
+
+fn answer(response: &HttpResponse) -> Result<Answer, OrchestratorError<ErrorMetadata>> {
+    let body = response.body().bytes().and_then(|bytes| serde_json::from_slice(bytes).ok());
+    if !response.status().is_success() {
+        let body = body.unwrap_or_default();
+        return Err(OrchestratorError::operation(refusal(response, &body)));
+    }
+    // The parser's own words would show what it read.
+    let unread = || OrchestratorError::response("the answer is no JSON".into());
+    body.map(Answer).ok_or_else(unread)
+}
+
+/// What an answer that refuses says (AWS JSON 1.1 protocol, "Operation error serialization").
+fn refusal(response: &HttpResponse, body: &Value) -> ErrorMetadata {
+    let header = |name| response.headers().get(name);
+    let member = |names: [&str; 2]| names.into_iter().find_map(|name| body.get(name)?.as_str());
+    let mut refusal = ErrorMetadata::builder();
+    if let Some(code) = header("x-amzn-errortype").or_else(|| member(["__type", "code"])) {
+        // `aws.protocols#InvalidSignature:http://…`
+        let code = code.split(':').next().unwrap_or_default();
+        refusal = refusal.code(code.rsplit('#').next().unwrap_or_default());
+    }
+    if let Some(text) = member(["message", "Message"]) {
+        refusal = refusal.message(text);
+    }
+    if let Some(id) = header("x-amzn-requestid") {
+        refusal = refusal.custom("aws_request_id", id);
+    }
+    refusal.build()
+}
+
+#[cfg(test)]
+mod tests;
