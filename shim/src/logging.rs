@@ -15,9 +15,12 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber, debug, info};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::record::{Entry, Record};
 
@@ -60,19 +63,18 @@ impl Drop for Log {
 /// somewhere already.
 #[must_use]
 pub fn start(level: &str) -> Log {
-    let filter = tracing_subscriber::EnvFilter::try_new(format!("warn,snoozed={level}"))
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let level = level.parse().unwrap_or(LevelFilter::INFO);
+    let filter = Targets::new().with_default(LevelFilter::WARN).with_target("snoozed", level);
     let (waiting, lines) = mpsc::sync_channel(WAITING);
     let dropped = Arc::new(AtomicU64::new(0));
     if thread::Builder::new().name("log".to_owned()).spawn(move || write(&lines)).is_err() {
         return Log(None);
     }
     let writer = Lines { waiting: waiting.clone(), dropped: Arc::clone(&dropped) };
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(move || writer.clone())
-        .event_format(Json { dropped })
-        .try_init();
+        .event_format(Json { dropped });
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     Log(Some(waiting))
 }
 
