@@ -1,10 +1,11 @@
 //! The event bus: CloudEvents out, by PutEvents.
 
-use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use serde_json::{Value, json};
 use snooze_event::wire::cloudevents;
 use snooze_event::{Event, IncidentKey};
 
 use crate::batch::batches;
+use crate::signed::{Client, JSON_1_1, Service};
 use crate::{Aws, CloudError};
 
 /// The source of what instances tell.
@@ -16,10 +17,13 @@ pub const CLOUD: &str = "cloudsnooze.cloud";
 /// but targets such as SNS stop here).
 const SIZE: usize = 256 << 10;
 
+static EVENTS: Service =
+    Service { name: "EventBridge", host: "events", target: "AWSEvents", content: JSON_1_1 };
+
 /// One bus.
 #[derive(Debug, Clone)]
 pub struct Bus {
-    client: aws_sdk_eventbridge::Client,
+    client: Client,
     name: String,
 }
 
@@ -55,11 +59,11 @@ impl Bus {
     /// The bus of this name.
     #[must_use]
     pub fn new(aws: &Aws, name: &str) -> Self {
-        Self { client: aws_sdk_eventbridge::Client::new(aws), name: name.to_owned() }
+        Self { client: Client::new(aws, &EVENTS), name: name.to_owned() }
     }
 
-    /// Puts entries, ten a call, and answers for each, in their order, whether it was taken. The
-    /// SDK does not retry entries: those that failed are put again by whoever asked.
+    /// Puts entries, ten a call, and answers for each, in their order, whether it was taken.
+    /// Entries are not retried: those that failed are put again by whoever asked.
     ///
     /// # Errors
     /// The first call that failed as a whole; what earlier calls took is lost from the answer,
@@ -74,25 +78,26 @@ impl Bus {
 
     async fn put_batch(&self, batch: &[Entry]) -> Result<Vec<Result<(), CloudError>>, CloudError> {
         const OPERATION: &str = "PutEvents";
-        let mut call = self.client.put_events();
-        for entry in batch {
-            let entry = PutEventsRequestEntry::builder()
-                .event_bus_name(&self.name)
-                .source(&entry.source)
-                .detail_type(&entry.detail_type)
-                .detail(&entry.detail);
-            call = call.entries(entry.build());
-        }
-        let answer = call.send().await.map_err(|error| CloudError::of(OPERATION, &error))?;
-        if answer.entries().len() != batch.len() {
-            return Err(CloudError::bad_answer(OPERATION, "not one answer for each entry"));
-        }
-        let of = |code: Option<&str>, text: Option<&str>| match code {
-            None => Ok(()),
-            Some(code) => Err(CloudError::of_code(OPERATION, code, text.unwrap_or_default())),
+        let entry = |entry: &Entry| {
+            json!({
+                "EventBusName": self.name,
+                "Source": entry.source,
+                "DetailType": entry.detail_type,
+                "Detail": entry.detail,
+            })
         };
-        let each = answer.entries().iter();
-        Ok(each.map(|entry| of(entry.error_code(), entry.error_message())).collect())
+        let entries: Vec<Value> = batch.iter().map(entry).collect();
+        let answer = self.client.call(OPERATION, &json!({ "Entries": entries })).await?;
+        let answers = answer.get("Entries").and_then(Value::as_array);
+        let Some(answers) = answers.filter(|answers| answers.len() == batch.len()) else {
+            return Err(CloudError::bad_answer(OPERATION, "not one answer for each entry"));
+        };
+        let of = |answer: &Value| {
+            let text = |name| answer.get(name).and_then(Value::as_str);
+            let Some(code) = text("ErrorCode") else { return Ok(()) };
+            Err(CloudError::of_code(OPERATION, code, text("ErrorMessage").unwrap_or_default()))
+        };
+        Ok(answers.iter().map(of).collect())
     }
 }
 
@@ -102,7 +107,6 @@ impl Bus {
     /// # Errors
     /// It is not there, or cannot be asked for.
     pub async fn look(&self) -> Result<(), CloudError> {
-        let answer = self.client.describe_event_bus().name(&self.name).send().await;
-        answer.map(drop).map_err(|error| CloudError::of("DescribeEventBus", &error))
+        self.client.call("DescribeEventBus", &json!({ "Name": self.name })).await.map(drop)
     }
 }

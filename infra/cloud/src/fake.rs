@@ -39,7 +39,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use axum::Router;
 use axum::serve::ListenerExt;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -261,6 +261,16 @@ impl Server {
     pub fn make_queue(&self, name: &str) -> String {
         self.stage.state().queues.make(name, Map::new());
         queues::url(self.url(), name)
+    }
+
+    /// Lets what a queue gave out so often go to another queue. Both are made if need be.
+    pub fn redrive(&self, queue: &str, dead: &str, most: u32) {
+        let target = self.queue_arn(dead);
+        let policy = json!({ "deadLetterTargetArn": target, "maxReceiveCount": most });
+        let mut state = self.stage.state();
+        state.queues.make(dead, Map::new());
+        state.queues.make(queue, Map::new());
+        state.queues.redrives(queue, &policy.to_string());
     }
 
     /// The ARN of a queue of this name.

@@ -38,7 +38,7 @@ pub mod policies;
 pub mod queue;
 #[cfg(feature = "secrets")]
 pub mod secrets;
-#[cfg(feature = "secrets")]
+#[cfg(feature = "signed")]
 mod signed;
 #[cfg(feature = "topic")]
 pub mod topic;

@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use aws_sdk_sqs::config::Config;
-use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::types::{
-    MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
-};
-use serde_json::json;
+use serde_json::{Value, json};
 use snooze_event::InstanceId;
 
 use crate::batch::batches;
+use crate::signed::{Client, JSON_1_0, Service};
 use crate::{Aws, CloudError, Kind};
 
 /// What one call takes together, and one message alone (SQS Developer Guide, "Message quotas":
@@ -26,11 +22,15 @@ const POLL_GRACE: Duration = Duration::from_secs(3);
 const RETENTION: Duration = Duration::from_secs(3600);
 /// How long an instance has to take a command before it comes again.
 const VISIBILITY: Duration = Duration::from_secs(30);
+/// The attribute of a message that says how often it was received.
+const RECEIVES: &str = "ApproximateReceiveCount";
+
+static SQS: Service = Service { name: "SQS", host: "sqs", target: "AmazonSQS", content: JSON_1_0 };
 
 /// All queues.
 #[derive(Debug, Clone)]
 pub struct Queues {
-    client: aws_sdk_sqs::Client,
+    client: Client,
 }
 
 /// A message that was received.
@@ -48,7 +48,7 @@ impl Queues {
     /// Queues by these settings.
     #[must_use]
     pub fn new(aws: &Aws) -> Self {
-        Self { client: aws_sdk_sqs::Client::new(aws) }
+        Self { client: Client::new(aws, &SQS) }
     }
 
     /// The address of a queue; `None` when there is none of the name.
@@ -56,9 +56,8 @@ impl Queues {
     /// # Errors
     /// It cannot be asked for.
     pub async fn find(&self, name: &str) -> Result<Option<String>, CloudError> {
-        let answer = self.client.get_queue_url().queue_name(name).send().await;
-        match answer.map_err(|error| CloudError::of("GetQueueUrl", &error)) {
-            Ok(answer) => Ok(answer.queue_url),
+        match self.client.call("GetQueueUrl", &json!({ "QueueName": name })).await {
+            Ok(answer) => Ok(text(&answer, "QueueUrl")),
             Err(error) if error.kind == Kind::Missing => Ok(None),
             Err(error) => Err(error),
         }
@@ -70,29 +69,21 @@ impl Queues {
     /// The queue cannot be read.
     pub async fn receive(&self, url: &str, wait: Duration) -> Result<Vec<Message>, CloudError> {
         let wait = wait.min(LONGEST_POLL);
-        let limits = TimeoutConfig::builder()
-            .operation_attempt_timeout(wait + POLL_GRACE)
-            .operation_timeout(wait + POLL_GRACE)
-            .build();
-        let answer = self
-            .client
-            .receive_message()
-            .queue_url(url)
-            .max_number_of_messages(10)
-            .wait_time_seconds(seconds(wait))
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
-            .customize()
-            .config_override(Config::builder().timeout_config(limits))
-            .send()
-            .await
-            .map_err(|error| CloudError::of("ReceiveMessage", &error))?;
-        let read = |message: aws_sdk_sqs::types::Message| {
-            let count = MessageSystemAttributeName::ApproximateReceiveCount;
-            let receives = message.attributes.as_ref().and_then(|all| all.get(&count));
+        let body = json!({
+            "QueueUrl": url,
+            "MaxNumberOfMessages": 10,
+            "WaitTimeSeconds": wait.as_secs(),
+            "MessageSystemAttributeNames": [RECEIVES],
+        });
+        let limit = wait + POLL_GRACE;
+        let answer = self.client.call_within(limit, "ReceiveMessage", &body).await?;
+        let read = |message: &Value| {
+            let receives = message.get("Attributes").and_then(|all| text(all, RECEIVES));
             let receives = receives.and_then(|count| count.parse().ok()).unwrap_or(1);
-            Some(Message { body: message.body?, handle: message.receipt_handle?, receives })
+            let (body, handle) = (text(message, "Body")?, text(message, "ReceiptHandle")?);
+            Some(Message { body, handle, receives })
         };
-        Ok(answer.messages.unwrap_or_default().into_iter().filter_map(read).collect())
+        Ok(list(&answer, "Messages").iter().filter_map(read).collect())
     }
 
     /// Deletes a message that was taken.
@@ -100,9 +91,8 @@ impl Queues {
     /// # Errors
     /// The queue cannot be written.
     pub async fn delete(&self, url: &str, handle: &str) -> Result<(), CloudError> {
-        let call = self.client.delete_message().queue_url(url).receipt_handle(handle);
-        let answer = call.send().await;
-        answer.map(drop).map_err(|error| CloudError::of("DeleteMessage", &error))
+        let body = json!({ "QueueUrl": url, "ReceiptHandle": handle });
+        self.client.call("DeleteMessage", &body).await.map(drop)
     }
 
     /// Sends messages, ten a call, each after its delay (15 minutes at most), and answers for
@@ -144,31 +134,24 @@ impl Queues {
             let text = format!("`{topic}` is not the ARN of a topic");
             CloudError::new(OPERATION, Kind::Invalid, "NotSent", &text)
         })?;
-        let attributes = [
-            (QueueAttributeName::SqsManagedSseEnabled, "true".to_owned()),
-            (QueueAttributeName::MessageRetentionPeriod, RETENTION.as_secs().to_string()),
-            (QueueAttributeName::VisibilityTimeout, VISIBILITY.as_secs().to_string()),
-            (QueueAttributeName::Policy, policy(&arn, instance, topic)),
-        ];
-        let mut call = self.client.create_queue().queue_name(name);
-        for (name, value) in attributes.clone() {
-            call = call.attributes(name, value);
-        }
-        match call.send().await.map_err(|error| CloudError::of(OPERATION, &error)) {
+        let attributes = json!({
+            "SqsManagedSseEnabled": "true",
+            "MessageRetentionPeriod": RETENTION.as_secs().to_string(),
+            "VisibilityTimeout": VISIBILITY.as_secs().to_string(),
+            "Policy": policy(&arn, instance, topic),
+        });
+        let body = json!({ "QueueName": name, "Attributes": attributes });
+        match self.client.call(OPERATION, &body).await {
             Ok(answer) => {
-                let url = answer.queue_url;
+                let url = text(&answer, "QueueUrl");
                 let url = url.ok_or_else(|| CloudError::bad_answer(OPERATION, "no address"))?;
                 Ok((url, arn))
             }
             // It was made with other attributes, by another version of us.
             Err(error) if error.kind == Kind::Conflict => {
                 let Some(url) = self.find(name).await? else { return Err(error) };
-                let mut call = self.client.set_queue_attributes().queue_url(&url);
-                for (name, value) in attributes {
-                    call = call.attributes(name, value);
-                }
-                let answer = call.send().await;
-                answer.map_err(|error| CloudError::of("SetQueueAttributes", &error))?;
+                let body = json!({ "QueueUrl": url, "Attributes": attributes });
+                self.client.call("SetQueueAttributes", &body).await?;
                 Ok((url, arn))
             }
             Err(error) => Err(error),
@@ -180,8 +163,7 @@ impl Queues {
     /// # Errors
     /// It cannot be removed.
     pub async fn remove(&self, url: &str) -> Result<(), CloudError> {
-        let answer = self.client.delete_queue().queue_url(url).send().await;
-        match answer.map_err(|error| CloudError::of("DeleteQueue", &error)) {
+        match self.client.call("DeleteQueue", &json!({ "QueueUrl": url })).await {
             Err(error) if error.kind != Kind::Missing => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -195,19 +177,16 @@ impl Queues {
         let mut queues = Vec::new();
         let mut from = None;
         loop {
-            let page = self
-                .client
-                .list_queues()
-                .queue_name_prefix(prefix)
-                // Without a size the list is cut at a thousand, and does not say so.
-                .max_results(1000)
-                .set_next_token(from.take())
-                .send()
-                .await
-                .map_err(|error| CloudError::of("ListQueues", &error))?;
-            let urls = page.queue_urls.unwrap_or_default().into_iter();
-            queues.extend(urls.filter_map(|url| Some((url.rsplit('/').next()?.to_owned(), url))));
-            from = page.next_token;
+            // Without a size the list is cut at a thousand, and does not say so.
+            let mut body = json!({ "QueueNamePrefix": prefix, "MaxResults": 1000 });
+            if let (Some(from), Some(members)) = (from.take(), body.as_object_mut()) {
+                members.insert("NextToken".to_owned(), Value::String(from));
+            }
+            let page = self.client.call("ListQueues", &body).await?;
+            let urls = list(&page, "QueueUrls").iter().filter_map(Value::as_str);
+            let named = |url: &str| Some((url.rsplit('/').next()?.to_owned(), url.to_owned()));
+            queues.extend(urls.filter_map(named));
+            from = text(&page, "NextToken");
             if from.is_none() {
                 return Ok(queues);
             }
@@ -220,29 +199,29 @@ impl Queues {
         batch: &[(String, Duration)],
     ) -> Result<Vec<Result<(), CloudError>>, CloudError> {
         const OPERATION: &str = "SendMessageBatch";
-        let mut call = self.client.send_message_batch().queue_url(url);
-        for (index, (body, delay)) in batch.iter().enumerate() {
-            let entry = SendMessageBatchRequestEntry::builder()
-                .id(index.to_string())
-                .message_body(body)
-                .delay_seconds(seconds((*delay).min(LONGEST_DELAY)))
-                .build();
-            let entry = entry.map_err(|error| {
-                CloudError::new(OPERATION, Kind::Invalid, "NotSent", &error.to_string())
-            })?;
-            call = call.entries(entry);
-        }
-        let answer = call.send().await.map_err(|error| CloudError::of(OPERATION, &error))?;
-        let taken = |id: &str| answer.successful().iter().any(|entry| entry.id() == id);
-        let refused = |id: &str| answer.failed().iter().find(|entry| entry.id() == id);
+        let entry = |(index, (body, delay)): (usize, &(String, Duration))| {
+            json!({
+                "Id": index.to_string(),
+                "MessageBody": body,
+                "DelaySeconds": (*delay).min(LONGEST_DELAY).as_secs(),
+            })
+        };
+        let entries: Vec<Value> = batch.iter().enumerate().map(entry).collect();
+        let body = json!({ "QueueUrl": url, "Entries": entries });
+        let answer = self.client.call(OPERATION, &body).await?;
+        let find = |name, id: &str| {
+            let mut entries = list(&answer, name).iter();
+            entries.find(|entry| entry.get("Id").and_then(Value::as_str) == Some(id))
+        };
         let of = |index: usize| {
             let id = index.to_string();
-            match refused(&id) {
-                _ if taken(&id) => Ok(()),
+            match find("Failed", &id) {
+                _ if find("Successful", &id).is_some() => Ok(()),
                 Some(entry) => {
-                    let text = entry.message().unwrap_or_default();
-                    let mut error = CloudError::of_code(OPERATION, entry.code(), text);
-                    if !entry.sender_fault() && error.kind == Kind::Invalid {
+                    let of = |name| text(entry, name).unwrap_or_default();
+                    let mut error = CloudError::of_code(OPERATION, &of("Code"), &of("Message"));
+                    let is_ours = entry.get("SenderFault").and_then(Value::as_bool);
+                    if is_ours != Some(true) && error.kind == Kind::Invalid {
                         error.kind = Kind::Later;
                     }
                     Err(error)
@@ -268,10 +247,11 @@ impl Queues {
     /// It cannot be asked for.
     pub async fn standing(&self, url: &str) -> Result<Standing, CloudError> {
         const OPERATION: &str = "GetQueueAttributes";
-        let count = QueueAttributeName::ApproximateNumberOfMessages;
-        let call = self.client.get_queue_attributes().queue_url(url).attribute_names(count.clone());
-        let answer = call.send().await.map_err(|error| CloudError::of(OPERATION, &error))?;
-        let messages = answer.attributes().and_then(|all| all.get(&count)?.parse().ok());
+        const COUNT: &str = "ApproximateNumberOfMessages";
+        let body = json!({ "QueueUrl": url, "AttributeNames": [COUNT] });
+        let answer = self.client.call(OPERATION, &body).await?;
+        let count = answer.get("Attributes").and_then(|all| text(all, COUNT));
+        let messages = count.and_then(|count| count.parse().ok());
         let messages = messages.ok_or_else(|| CloudError::bad_answer(OPERATION, "no number"))?;
         Ok(Standing { messages })
     }
@@ -321,8 +301,14 @@ fn policy(queue: &str, instance: &InstanceId, topic: &str) -> String {
     .to_string()
 }
 
-fn seconds(duration: Duration) -> i32 {
-    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+/// The text of a member.
+fn text(answer: &Value, name: &str) -> Option<String> {
+    answer.get(name)?.as_str().map(str::to_owned)
+}
+
+/// The list of a member; none where there is none: empty lists are left out of answers.
+fn list<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
+    answer.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn too_long(body: &str) -> CloudError {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use snooze_policy::SecretRef;
 
 use crate::error::Kind;
-use crate::signed::{Client, Service};
+use crate::signed::{Client, JSON_1_1, Service};
 use crate::{Aws, CloudError};
 
 /// The longest secret that is taken, in bytes: as long as Secrets Manager has them.
@@ -20,9 +20,14 @@ pub struct Secrets {
     manager: Client,
 }
 
-const PARAMETERS: Service = Service { name: "SSM", host: "ssm", target: "AmazonSSM" };
-const MANAGER: Service =
-    Service { name: "Secrets Manager", host: "secretsmanager", target: "secretsmanager" };
+static PARAMETERS: Service =
+    Service { name: "SSM", host: "ssm", target: "AmazonSSM", content: JSON_1_1 };
+static MANAGER: Service = Service {
+    name: "Secrets Manager",
+    host: "secretsmanager",
+    target: "secretsmanager",
+    content: JSON_1_1,
+};
 
 /// The value of a secret: a text that is never shown by accident.
 #[derive(Clone, PartialEq, Eq)]

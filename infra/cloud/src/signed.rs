@@ -1,16 +1,19 @@
-//! Calls of services that speak AWS JSON, signed with version 4, for services of which so little
-//! is called that a whole SDK of theirs weighs too much in the daemon.
+//! Calls of services that speak AWS JSON, signed with version 4, where the SDK of the service
+//! would weigh more in the daemon than the few calls of it that are made.
 //!
 //! What carries a call is what carries those of the SDKs: their retries, time limits, credentials,
 //! correction of the clock and HTTP client, by the same settings.
 
 use std::fmt;
+use std::time::Duration;
 
 use aws_config::Region;
 use aws_runtime::auth::SigV4OperationSigningConfig;
 use aws_runtime::auth::sigv4::{SCHEME_ID, SigV4AuthScheme};
+use aws_runtime::recursion_detection::RecursionDetectionInterceptor;
 use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
 use aws_runtime::service_clock_skew::{ServiceClockSkewClassifier, ServiceClockSkewInterceptor};
+use aws_runtime::user_agent::{ApiMetadata, UserAgentInterceptor};
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
 use aws_smithy_runtime::client::retries::classifiers::{
     HttpStatusCodeClassifier, TransientErrorClassifier,
@@ -18,13 +21,15 @@ use aws_smithy_runtime::client::retries::classifiers::{
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::auth::AuthSchemeOptionResolverParams;
 use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
 use aws_smithy_runtime_api::client::orchestrator::{
     HttpRequest, HttpResponse, OrchestratorError, SensitiveOutput,
 };
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
 use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::config_bag::Layer;
+use aws_smithy_types::config_bag::{ConfigBag, Layer};
 use aws_smithy_types::error::ErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -36,7 +41,7 @@ use serde_json::Value;
 use crate::error::Kind;
 use crate::{Aws, CloudError};
 
-/// A service that speaks AWS JSON 1.1.
+/// A service that speaks AWS JSON.
 #[derive(Debug)]
 pub(crate) struct Service {
     /// Its name in settings: `Secrets Manager` is led elsewhere by
@@ -46,12 +51,21 @@ pub(crate) struct Service {
     pub(crate) host: &'static str,
     /// What stands before the name of a call in `X-Amz-Target`.
     pub(crate) target: &'static str,
+    /// The `Content-Type` of its version of AWS JSON.
+    pub(crate) content: &'static str,
 }
+
+/// AWS JSON 1.0.
+#[cfg(feature = "queue")]
+pub(crate) const JSON_1_0: &str = "application/x-amz-json-1.0";
+/// AWS JSON 1.1.
+#[cfg(any(feature = "bus", feature = "secrets"))]
+pub(crate) const JSON_1_1: &str = "application/x-amz-json-1.1";
 
 /// The client of one service.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    target: &'static str,
+    service: &'static Service,
     /// Nothing where the settings name no Region.
     operation: Option<Operation<Question, Answer, ErrorMetadata>>,
 }
@@ -59,7 +73,10 @@ pub(crate) struct Client {
 #[derive(Debug)]
 struct Question {
     target: String,
+    content: &'static str,
     body: String,
+    /// How long all of the call may take, where it is not the usual.
+    limit: Option<Duration>,
 }
 
 /// What was answered: never shown, since it may be a secret.
@@ -73,9 +90,9 @@ impl fmt::Debug for Answer {
 
 impl Client {
     /// The client of this service by these settings.
-    pub(crate) fn new(aws: &Aws, service: &Service) -> Self {
+    pub(crate) fn new(aws: &Aws, service: &'static Service) -> Self {
         let operation = aws.region().map(|region| operation(aws, service, region));
-        Self { target: service.target, operation }
+        Self { service, operation }
     }
 
     /// Makes a call.
@@ -83,14 +100,63 @@ impl Client {
     /// # Errors
     /// It failed, or its answer is no JSON. Nothing of the answer stands in the error.
     pub(crate) async fn call(&self, call: &'static str, body: &Value) -> Result<Value, CloudError> {
+        self.ask(call, body, None).await
+    }
+
+    /// Makes a call that may take so long.
+    ///
+    /// # Errors
+    /// As those of [`Client::call`].
+    #[cfg(feature = "queue")]
+    pub(crate) async fn call_within(
+        &self,
+        limit: Duration,
+        call: &'static str,
+        body: &Value,
+    ) -> Result<Value, CloudError> {
+        self.ask(call, body, Some(limit)).await
+    }
+
+    async fn ask(
+        &self,
+        call: &'static str,
+        body: &Value,
+        limit: Option<Duration>,
+    ) -> Result<Value, CloudError> {
         let Some(operation) = &self.operation else {
             let text = "the settings name no Region";
             return Err(CloudError::new(call, Kind::Invalid, "NotSent", text));
         };
-        let question =
-            Question { target: format!("{}.{call}", self.target), body: body.to_string() };
-        let answer = operation.invoke(question).await;
-        answer.map(|answer| answer.0).map_err(|error| CloudError::of(call, &error))
+        let Service { target, content, .. } = self.service;
+        let target = format!("{target}.{call}");
+        let answer = operation.invoke(Question { target, content, body: body.to_string(), limit });
+        answer.await.map(|answer| answer.0).map_err(|error| CloudError::of(call, &error))
+    }
+}
+
+/// Sets the limit of a question.
+#[derive(Debug)]
+struct Limit;
+
+impl Intercept for Limit {
+    fn name(&self) -> &'static str {
+        "Limit"
+    }
+
+    fn read_before_execution(
+        &self,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let question = context.input().downcast_ref::<Question>();
+        if let Some(limit) = question.and_then(|question| question.limit) {
+            let limits = TimeoutConfig::builder()
+                .operation_attempt_timeout(limit)
+                .operation_timeout(limit)
+                .build();
+            config.interceptor_state().store_put(limits);
+        }
+        Ok(())
     }
 }
 
@@ -105,6 +171,7 @@ fn operation(
     layer.store_put(SigV4OperationSigningConfig::default());
     layer.store_put(AuthSchemeOptionResolverParams::new(()));
     layer.store_put(SensitiveOutput);
+    layer.store_put(ApiMetadata::new(service.host, env!("CARGO_PKG_VERSION")));
 
     let mut parts = RuntimeComponentsBuilder::new("signed")
         .with_auth_scheme(SigV4AuthScheme::new())
@@ -113,7 +180,11 @@ fn operation(
         ])))
         .with_http_client(aws.http_client())
         .with_identity_cache(aws.identity_cache())
+        .with_interceptor(Limit)
         .with_interceptor(ServiceClockSkewInterceptor::new())
+        .with_interceptor(UserAgentInterceptor::new())
+        // By this header AWS finds functions that call each other in circles.
+        .with_interceptor(RecursionDetectionInterceptor::new())
         .with_retry_classifier(HttpStatusCodeClassifier::default())
         .with_retry_classifier(TransientErrorClassifier::<ErrorMetadata>::new())
         .with_retry_classifier(AwsErrorCodeClassifier::<ErrorMetadata>::new())
@@ -160,8 +231,8 @@ fn endpoint(aws: &Aws, service: &Service, region: &str) -> String {
     })
 }
 
-/// The public address of a service (the endpoint rules of the SDKs of SSM 1.133 and of Secrets
-/// Manager 1.125).
+/// The public address of a service (the endpoint rules of the SDKs of SSM 1.133, Secrets Manager
+/// 1.125, SQS 1.119 and EventBridge 1.127).
 fn public(host: &str, region: &str, fips: bool, dual_stack: bool) -> String {
     let (suffix, dual) = match region.split('-').collect::<Vec<_>>().as_slice() {
         ["cn", ..] => ("amazonaws.com.cn", "api.amazonwebservices.com.cn"),
@@ -173,27 +244,32 @@ fn public(host: &str, region: &str, fips: bool, dual_stack: bool) -> String {
         _ => ("amazonaws.com", "api.aws"),
     };
     let suffix = if dual_stack { dual } else { suffix };
-    // The parameter store of the government's Regions has no other address for FIPS.
-    let same = host == "ssm" && region.starts_with("us-gov-") && !dual_stack;
-    let fips = if fips && !same { "-fips" } else { "" };
+    // In the government's Regions the usual address is one for FIPS.
+    let usual = region.starts_with("us-gov-")
+        && (host == "events" || matches!(host, "ssm" | "sqs") && !dual_stack);
+    let fips = if fips && !usual { "-fips" } else { "" };
     format!("https://{host}{fips}.{region}.{suffix}")
 }
 
 fn request(question: Question) -> Result<HttpRequest, BoxError> {
-    let Question { target, body } = question;
+    let Question { target, content, body, limit: _ } = question;
     let length = body.len().to_string();
     let mut request = HttpRequest::new(SdkBody::from(body));
     request.set_method("POST")?;
     request.set_uri("/")?;
     let headers = request.headers_mut();
-    headers.try_insert("content-type", "application/x-amz-json-1.1")?;
+    headers.try_insert("content-type", content)?;
     headers.try_insert("content-length", length)?;
     headers.try_insert("x-amz-target", target)?;
     Ok(request)
 }
 
 fn answer(response: &HttpResponse) -> Result<Answer, OrchestratorError<ErrorMetadata>> {
-    let body = response.body().bytes().and_then(|bytes| serde_json::from_slice(bytes).ok());
+    let body = match response.body().bytes() {
+        // Calls that have nothing to say answer so.
+        None | Some([]) => Some(Value::Null),
+        Some(bytes) => serde_json::from_slice(bytes).ok(),
+    };
     if !response.status().is_success() {
         let body = body.unwrap_or_default();
         return Err(OrchestratorError::operation(refusal(response, &body)));

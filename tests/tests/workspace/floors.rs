@@ -8,9 +8,9 @@ use snooze_tests::place;
 /// What thinking crates may not have: I/O, async, the cloud.
 const DOING: [&str; 5] = ["tokio", "reqwest", "sysinfo", "lambda_runtime", "aws-"];
 
-/// The SDKs of services that the daemon calls: the table of policies, the bus, its queue. STS
-/// comes with `aws-config`, whatever is switched off there; secrets are called without one.
-const CALLED: [&str; 4] = ["aws-sdk-dynamodb", "aws-sdk-eventbridge", "aws-sdk-sqs", "aws-sdk-sts"];
+/// The SDKs that the daemon may link: that of the table of policies, and that of STS, which comes
+/// with `aws-config`, whatever is switched off there. Other services are called without one.
+const CALLED: [&str; 2] = ["aws-sdk-dynamodb", "aws-sdk-sts"];
 
 /// What the daemon may not link: clouds that it does not call, and drivers that belong to plugins.
 const FOREIGN: [&str; 13] = [

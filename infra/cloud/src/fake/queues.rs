@@ -55,6 +55,12 @@ impl Queues {
         self.queues.entry(name.to_owned()).or_insert_with(new);
     }
 
+    pub(super) fn redrives(&mut self, name: &str, policy: &str) {
+        if let Some(queue) = self.queues.get_mut(name) {
+            queue.attributes.insert("RedrivePolicy".to_owned(), json!(policy));
+        }
+    }
+
     pub(super) fn names(&self) -> Vec<String> {
         self.queues.keys().cloned().collect()
     }

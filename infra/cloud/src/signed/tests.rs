@@ -8,7 +8,8 @@ use snooze_imds::fake::Fake;
 use super::*;
 use crate::stub::{REGION, Stub};
 
-const SERVICE: Service = Service { name: "Some Thing", host: "thing", target: "Thing_1" };
+const SERVICE: Service =
+    Service { name: "Some Thing", host: "thing", target: "Thing_1", content: "application/x" };
 
 #[tokio::test]
 async fn a_call_is_signed_for_its_service_and_region() {
@@ -20,7 +21,8 @@ async fn a_call_is_signed_for_its_service_and_region() {
     assert_eq!((asked[0].call.as_str(), &asked[0].body), ("Make", &json!({ "Name": "x" })));
     let headers = &asked[0].headers;
     assert_eq!(headers["x-amz-target"], "Thing_1.Make");
-    assert_eq!(headers["content-type"], "application/x-amz-json-1.1");
+    assert_eq!(headers["content-type"], "application/x");
+    assert!(headers["user-agent"].starts_with("aws-sdk-rust/"), "{headers:?}");
     let signature = &headers["authorization"];
     assert!(signature.contains(&format!("/{REGION}/thing/aws4_request")), "{signature}");
     assert!(signature.contains("x-amz-security-token;x-amz-target"), "{signature}");
@@ -103,6 +105,11 @@ fn public_addresses_are_those_that_the_sdks_know() {
         ("ssm", "cn-north-1", false, true, "ssm.cn-north-1.api.amazonwebservices.com.cn"),
         ("ssm", "us-gov-east-1", true, false, "ssm.us-gov-east-1.amazonaws.com"),
         ("ssm", "us-gov-east-1", true, true, "ssm-fips.us-gov-east-1.api.aws"),
+        ("sqs", "us-gov-east-1", true, false, "sqs.us-gov-east-1.amazonaws.com"),
+        ("sqs", "us-gov-east-1", true, true, "sqs-fips.us-gov-east-1.api.aws"),
+        ("events", "us-gov-west-1", true, false, "events.us-gov-west-1.amazonaws.com"),
+        ("events", "us-gov-west-1", true, true, "events.us-gov-west-1.api.aws"),
+        ("events", "us-east-1", true, true, "events-fips.us-east-1.api.aws"),
         ("ssm", "us-iso-east-1", false, false, "ssm.us-iso-east-1.c2s.ic.gov"),
         ("ssm", "us-isob-east-1", true, false, "ssm-fips.us-isob-east-1.sc2s.sgov.gov"),
         ("ssm", "eusc-de-east-1", false, false, "ssm.eusc-de-east-1.amazonaws.eu"),

@@ -159,13 +159,8 @@ async fn queues_are_listed_by_prefix_in_pages_and_removed() {
 #[tokio::test]
 async fn what_is_received_too_often_goes_to_the_dead() {
     let (server, queues) = start().await;
-    server.make_queue("s-actions-dead");
-    let target = server.queue_arn("s-actions-dead");
-    let redrive = format!(r#"{{"deadLetterTargetArn":"{target}","maxReceiveCount":2}}"#);
+    server.redrive("s-actions", "s-actions-dead", 2);
     let url = server.make_queue("s-actions");
-    let client = aws_sdk_sqs::Client::new(&server.aws().await);
-    let name = aws_sdk_sqs::types::QueueAttributeName::RedrivePolicy;
-    client.set_queue_attributes().queue_url(&url).attributes(name, redrive).send().await.unwrap();
     server.put_message("s-actions", "poison");
     for receives in [1, 2] {
         assert_eq!(queues.receive(&url, NOW).await.unwrap()[0].receives, receives);
