@@ -83,11 +83,7 @@ impl Fleet {
             .enable_all()
             .build()
             .map_err(|source| Failure::system("start a runtime", &source))?;
-        let options = snooze_cloud::Options {
-            region: region.clone(),
-            role: Role::Person,
-            ..snooze_cloud::Options::default()
-        };
+        let options = snooze_cloud::Options { region: region.clone(), role: Role::Person };
         let aws = runtime.block_on(Box::pin(snooze_cloud::connect(&options)));
         if aws.region().is_none() {
             let text = "no Region: name it with `--region`, with the variable `AWS_REGION`, or in \

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use snooze_cloud::{Aws, Options, Role, bus};
+use snooze_cloud::{Aws, bus};
 use snooze_event::IncidentKey;
 use snooze_event::wire::command::Command;
 use snooze_policy::Facts;
@@ -344,12 +344,8 @@ pub async fn run(mut link: Link) {
     let known = link.home.wait_for(Option::is_some).await;
     let Some(home) = known.ok().and_then(|home| home.clone()) else { return };
     tokio::time::sleep(home.jitter(link.settings.startup_jitter)).await;
-    let options = Options {
-        region: Some(home.called(&link.settings).region),
-        role: Role::Daemon,
-        metadata: link.metadata.clone(),
-    };
-    let aws = Box::pin(snooze_cloud::connect(&options)).await;
+    let region = home.called(&link.settings).region;
+    let aws = Box::pin(snooze_cloud::connect_daemon(&region, link.metadata.as_deref())).await;
     let news = link.news.clone();
     let mut started: Vec<(Id, Part)> = Vec::new();
     let mut parts = JoinSet::new();

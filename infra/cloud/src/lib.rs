@@ -38,7 +38,7 @@ pub mod policies;
 pub mod queue;
 #[cfg(feature = "secrets")]
 pub mod secrets;
-#[cfg(feature = "signed")]
+#[cfg(any(feature = "bus", feature = "queue", feature = "secrets"))]
 mod signed;
 #[cfg(feature = "topic")]
 pub mod topic;
@@ -48,5 +48,5 @@ pub mod web;
 #[cfg(test)]
 mod stub;
 
-pub use connect::{Aws, Options, Role, connect};
+pub use connect::{Aws, Options, Role, connect, connect_daemon};
 pub use error::{CloudError, Kind};

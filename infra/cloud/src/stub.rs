@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::{Aws, Options};
+use crate::Aws;
 
 pub(crate) const REGION: &str = "us-east-1";
 
@@ -75,17 +75,8 @@ impl Stub {
     pub(crate) async fn aws(&self) -> (Aws, Fake) {
         let metadata = Fake::on_loopback().await.unwrap();
         metadata.role(Some(Role::lasting("orders", std::time::Duration::from_secs(3600))));
-        let aws = crate::connect(&daemon(&metadata)).await;
+        let aws = crate::connect_daemon(REGION, Some(&metadata.url())).await;
         (self.lead(aws), metadata)
-    }
-}
-
-/// The options of a daemon whose metadata service is this one.
-pub(crate) fn daemon(metadata: &Fake) -> Options {
-    Options {
-        region: Some(REGION.to_owned()),
-        role: crate::Role::Daemon,
-        metadata: Some(metadata.url()),
     }
 }
 

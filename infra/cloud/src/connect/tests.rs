@@ -10,7 +10,7 @@ use super::*;
 use crate::CloudError;
 use crate::error::Kind;
 use crate::secrets::{Secret, Secrets};
-use crate::stub::{Stub, daemon};
+use crate::stub::{REGION, Stub};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -23,7 +23,7 @@ async fn e10_credentials_that_live_one_minute_are_refreshed_and_long_ones_are_ke
         let stub = Stub::start(|_| parameter()).await;
         let metadata = Fake::on_loopback().await.unwrap();
         metadata.role(Some(FakeRole::lasting("orders", life)));
-        let secrets = Secrets::new(&stub.lead(connect(&daemon(&metadata)).await));
+        let secrets = Secrets::new(&stub.lead(connect_daemon(REGION, Some(&metadata.url())).await));
         for _ in keys {
             ask(&secrets).await.unwrap();
         }
@@ -47,7 +47,7 @@ async fn e10_clients_share_their_credentials() {
 async fn e10_without_a_role_a_call_fails_soon_and_works_once_there_is_one() {
     let stub = Stub::start(|_| parameter()).await;
     let metadata = Fake::on_loopback().await.unwrap();
-    let secrets = Secrets::new(&stub.lead(connect(&daemon(&metadata)).await));
+    let secrets = Secrets::new(&stub.lead(connect_daemon(REGION, Some(&metadata.url())).await));
     let refused = soon(&secrets).await.unwrap_err();
     assert!(refused.again() && refused.to_string().contains("redentials"), "{refused}");
     assert_eq!(stub.asked(), []);
@@ -73,7 +73,7 @@ async fn e10_a_metadata_service_that_fails_hangs_nothing() {
         let metadata = Fake::on_loopback().await.unwrap();
         metadata.role(Some(FakeRole::lasting("orders", HOUR)));
         metadata.set(path, [reply.clone()]);
-        let secrets = Secrets::new(&stub.lead(connect(&daemon(&metadata)).await));
+        let secrets = Secrets::new(&stub.lead(connect_daemon(REGION, Some(&metadata.url())).await));
         let refused = soon(&secrets).await.unwrap_err();
         assert!(refused.again(), "{path} {reply:?}: {refused}");
         assert_eq!(stub.asked(), []);
@@ -87,7 +87,7 @@ async fn e10_when_the_metadata_service_goes_the_old_credentials_are_used_on() {
     let stub = Stub::start(|_| parameter()).await;
     let metadata = Fake::on_loopback().await.unwrap();
     metadata.role(Some(FakeRole::lasting("orders", Duration::from_secs(60))));
-    let secrets = Secrets::new(&stub.lead(connect(&daemon(&metadata)).await));
+    let secrets = Secrets::new(&stub.lead(connect_daemon(REGION, Some(&metadata.url())).await));
     soon(&secrets).await.unwrap();
     metadata.down();
     soon(&secrets).await.unwrap();
@@ -118,7 +118,7 @@ async fn soon(secrets: &Secrets) -> Result<Secret, CloudError> {
     let started = Instant::now();
     let result = ask(secrets).await;
     let took = started.elapsed();
-    assert!(took < Role::Daemon.operation() + Duration::from_secs(1), "{took:?}");
+    assert!(took < daemon::PATIENCE.operation + Duration::from_secs(1), "{took:?}");
     result
 }
 
