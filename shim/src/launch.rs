@@ -9,8 +9,9 @@
 //! ends only when nothing of it is left. SIGTERM makes it pass TERM to the plugin's process group,
 //! SIGQUIT makes it KILL the whole tree; the kernel sends it SIGQUIT when the daemon dies. Its exit
 //! code is the plugin's, or 128 and the number of the signal that ended the plugin.
-//! The second stage checks the plugin's file, gives it a session, a clean state and KILL as
-//! parent-death signal, and turns into it through the very descriptor that was checked.
+//! The second stage checks the plugin's file, gives it a session, a clean state, its confinement
+//! (see `sandbox`) and KILL as parent-death signal, and turns into it through the very descriptor
+//! that was checked.
 //!
 //! A start that fails is told by one [`Fault`] line on standard output, which is the plugin's
 //! standard output, before any line of a plugin can stand there.
@@ -27,7 +28,11 @@ use std::process::ExitCode;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::sandbox::Confinement;
+
+mod confine;
 mod file;
+mod filter;
 mod keeper;
 mod stage;
 mod tree;
@@ -91,10 +96,25 @@ impl Target {
 
 /// The arguments of a keeper whose parent is `parent` and whose lock is the file `lock`.
 #[must_use]
-pub fn keeper_args(parent: u32, lock: &std::path::Path, target: &Target) -> Vec<OsString> {
+pub fn keeper_args(
+    parent: u32,
+    lock: &std::path::Path,
+    confinement: &Confinement,
+    target: &Target,
+) -> Vec<OsString> {
     let mut args = vec![VERB.into(), "keep".into(), parent.to_string().into(), lock.into()];
+    args.push(to_arg(confinement));
     args.extend(target.to_args());
     args
+}
+
+fn to_arg(confinement: &Confinement) -> OsString {
+    // Numbers, texts and paths that came out of a text are JSON; nothing that is not starts.
+    serde_json::to_string(confinement).unwrap_or_default().into()
+}
+
+fn from_arg(arg: Option<OsString>) -> Option<Confinement> {
+    serde_json::from_str(arg?.to_str()?).ok()
 }
 
 /// Why no plugin was started, as the launcher tells the daemon.
@@ -141,11 +161,18 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(parent) = parent else { return usage() };
     if stage == "keep" {
         let lock = args.next().map(PathBuf::from);
-        let (Some(lock), Some(target)) = (lock, Target::from_args(args)) else { return usage() };
-        return keeper::keep(parent, &lock, &target);
+        let confinement = from_arg(args.next());
+        let (Some(lock), Some(confinement), Some(target)) =
+            (lock, confinement, Target::from_args(args))
+        else {
+            return usage();
+        };
+        return keeper::keep(parent, &lock, &confinement, &target);
     }
-    match Target::from_args(args) {
-        Some(target) if stage == "exec" => stage::become_plugin(parent, &target).tell(),
+    match (from_arg(args.next()), Target::from_args(args)) {
+        (Some(confinement), Some(target)) if stage == "exec" => {
+            stage::become_plugin(parent, &confinement, &target).tell()
+        }
         _ => usage(),
     }
 }

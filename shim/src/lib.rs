@@ -20,6 +20,7 @@ pub mod notify;
 pub mod plugins;
 pub mod record;
 pub mod run;
+pub mod sandbox;
 pub mod settings;
 pub mod socket;
 pub mod sources;

@@ -17,7 +17,10 @@ use snooze_policy::{Fault, Policy};
 use crate::builtins;
 use crate::cloud;
 use crate::plugins::{self, HostSettings, SecretStore};
+use crate::sandbox::{Abilities, Sandboxes};
 use crate::watch::Limits;
+
+pub(crate) mod sandbox;
 
 /// Where policies are read from when the settings do not say.
 const POLICIES: &str = "/etc/cloudsnooze/policies.d";
@@ -82,6 +85,7 @@ struct Plugins {
     allowed: Option<Vec<PluginName>>,
     unsigned: Vec<PluginName>,
     sha256: BTreeMap<PluginName, String>,
+    sandbox: sandbox::Wanted,
     configs: Option<Value>,
 }
 
@@ -300,6 +304,7 @@ fn plugins(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Plugins {
         allowed: None,
         unsigned: Vec::new(),
         sha256: BTreeMap::new(),
+        sandbox: sandbox::Wanted::default(),
         configs: None,
     };
     let Some(fields) = root.object("plugins", faults) else { return plugins };
@@ -309,6 +314,8 @@ fn plugins(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Plugins {
         "allowed",
         "unsigned",
         "sha256",
+        "limits",
+        "sandbox",
         "plugin_configs",
         "external_repositories",
     ];
@@ -330,6 +337,7 @@ fn plugins(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Plugins {
     if let Some(pins) = fields.object("sha256", faults) {
         plugins.sha256 = pinned(&pins, faults);
     }
+    plugins.sandbox = sandbox::read(&fields, faults);
     plugins.configs = fields.get("plugin_configs").cloned();
     plugins
 }
@@ -481,7 +489,14 @@ impl Settings {
                 fetched: plugins::Fetched::default(),
             },
             limits: plugins::Limits::default(),
+            sandboxes: self.sandboxes(),
         }
+    }
+
+    /// What plugins may use and touch, with what can be put on them here.
+    #[must_use]
+    pub fn sandboxes(&self) -> Sandboxes {
+        self.plugins.sandbox.with(Abilities::probe())
     }
 
     /// The first address of the metadata service, where it is not the usual one.
@@ -520,6 +535,7 @@ impl Settings {
     pub fn shown(&self) -> Value {
         let path = |path: &PathBuf| path.display().to_string();
         let configs = self.plugins.configs.clone().unwrap_or(json!({}));
+        let (limits, sandbox) = self.plugins.sandbox.shown();
         json!({
             "file": self.file.as_ref().map(path),
             "state_directory": path(&self.state_directory),
@@ -545,6 +561,8 @@ impl Settings {
                     names.iter().map(ToString::to_string).collect::<Vec<_>>()
                 }),
                 "unsigned": self.plugins.unsigned.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "limits": limits,
+                "sandbox": sandbox,
                 "plugin_configs": masked(configs),
             },
             "cloud": self.cloud.as_ref().map(cloud::Settings::shown),

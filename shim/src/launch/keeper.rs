@@ -1,7 +1,8 @@
 //! The keeper: see the module above.
 
-use std::fs::File;
-use std::path::Path;
+use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep};
 
-use super::{Fault, OWN_PROGRAM, Target, VERB, tree};
+use super::{Fault, OWN_PROGRAM, Target, VERB, to_arg, tree};
+use crate::sandbox::Confinement;
 
 /// How long a keeper waits for its predecessor: what a daemon that was killed left behind is being
 /// killed too, which takes milliseconds unless a process hangs in the kernel.
@@ -23,12 +25,17 @@ const LOCK_STEP: Duration = Duration::from_millis(5);
 const BURY_STEP: Duration = Duration::from_millis(5);
 
 /// Runs the plugin and returns when nothing of it is left.
-pub(super) fn keep(parent: Pid, lock: &Path, target: &Target) -> ExitCode {
+pub(super) fn keep(
+    parent: Pid,
+    lock: &Path,
+    confinement: &Confinement,
+    target: &Target,
+) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let kept = match runtime {
-        Ok(runtime) => {
-            runtime.block_on(async { Keeper::start(parent, lock, target).await?.run().await })
-        }
+        Ok(runtime) => runtime.block_on(async {
+            Keeper::start(parent, lock, confinement, target).await?.run().await
+        }),
         Err(source) => Err(cannot("runtime", &source)),
     };
     kept.unwrap_or_else(|fault| fault.tell())
@@ -40,6 +47,7 @@ struct Keeper {
     signals: Signals,
     /// Held as long as anything of the plugin lives.
     _lock: File,
+    temporary: Option<PathBuf>,
 }
 
 struct Signals {
@@ -49,7 +57,12 @@ struct Signals {
 }
 
 impl Keeper {
-    async fn start(parent: Pid, lock: &Path, target: &Target) -> Result<Self, Fault> {
+    async fn start(
+        parent: Pid,
+        lock: &Path,
+        confinement: &Confinement,
+        target: &Target,
+    ) -> Result<Self, Fault> {
         let me = rustix::process::getpid();
         let mut signals = Signals::new().map_err(|source| cannot("signals", &source))?;
         rustix::process::set_parent_process_death_signal(Some(Signal::QUIT))
@@ -59,20 +72,27 @@ impl Keeper {
             return Err(Fault::CannotStart("the daemon is gone".to_owned()));
         }
         let lock = locked(lock, &mut signals).await?;
+        let temporary =
+            temporary(confinement).map_err(|source| cannot("temporary directory", &source))?;
         let plugin = Command::new(OWN_PROGRAM)
             .args([VERB, "exec", &me.to_string()])
+            .arg(to_arg(confinement))
             .args(target.to_args())
             .spawn()
             .map_err(|source| cannot("second stage", &source))?;
         let plugin = Pid::from_child(&plugin);
         // Should this fail, the end of this process is the end of the plugin.
         let_go_of_pipes().map_err(|source| cannot("pipes", &source.into()))?;
-        Ok(Self { me, plugin, signals, _lock: lock })
+        Ok(Self { me, plugin, signals, _lock: lock, temporary })
     }
 
     async fn run(mut self) -> Result<ExitCode, Fault> {
         let code = self.watch().await;
         self.bury().await;
+        if let Some(path) = &self.temporary {
+            // The next start does it again.
+            let _ = fs::remove_dir_all(path);
+        }
         Ok(ExitCode::from(code))
     }
 
@@ -175,6 +195,21 @@ async fn locked(path: &Path, signals: &mut Signals) -> Result<File, Fault> {
             () = sleep(LOCK_STEP) => {}
         }
     }
+}
+
+/// An empty directory for the plugin alone.
+fn temporary(confinement: &Confinement) -> std::io::Result<Option<PathBuf>> {
+    let Some(walls) = &confinement.walls else { return Ok(None) };
+    let path = walls.temporary.clone();
+    match fs::remove_dir_all(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(source),
+        Ok(()) | Err(_) => {}
+    }
+    fs::DirBuilder::new().mode(0o700).create(&path)?;
+    if let Some(user) = &confinement.user {
+        std::os::unix::fs::chown(&path, Some(user.uid), Some(user.gid))?;
+    }
+    Ok(Some(path))
 }
 
 /// Leaves the pipes to the plugin alone, so that the daemon sees it close them.

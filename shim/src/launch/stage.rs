@@ -1,57 +1,81 @@
 //! The second stage of a launch: prepares this process for a plugin, then turns into the plugin.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::fs::Mode;
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Pid, Signal};
 
-use super::{BUILTIN_VERB, Fault, OWN_PROGRAM, Target, file};
+use super::{BUILTIN_VERB, Fault, OWN_PROGRAM, Target, confine, file};
+use crate::sandbox::Confinement;
+
+/// Whom the kernel ends first when memory runs out: a plugin, not the daemon, nor what it saves.
+const OOM_SCORE: &str = "500";
 
 /// Turns this process into the plugin; returns only when that failed.
 ///
 /// `keeper` is the process that asked for it: if it is gone, so is the reason to start.
-pub(super) fn become_plugin(keeper: Pid, target: &Target) -> Fault {
-    match prepare(keeper).and_then(|()| start(target)) {
+pub(super) fn become_plugin(keeper: Pid, confinement: &Confinement, target: &Target) -> Fault {
+    match prepare(keeper).and_then(|()| start(keeper, confinement, target)) {
         Err(fault) => fault,
         Ok(never) => match never {},
     }
 }
 
 fn prepare(keeper: Pid) -> Result<(), Fault> {
-    let system = |what: &'static str| {
-        move |source: rustix::io::Errno| Fault::CannotStart(format!("{what}: {source}"))
-    };
     // Our own descriptors close by themselves; these are what the daemon was started with.
     close_fds::set_fds_cloexec(3, &[]);
     // Without privileges to win on the way the parent-death signal survives every `exec`.
     rustix::thread::set_no_new_privs(true).map_err(system("no-new-privileges"))?;
+    die_with(keeper)?;
+    rustix::process::setsid().map_err(system("session"))?;
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    rustix::process::chdir("/").map_err(system("working directory"))?;
+    // Where `/proc` is read-only the order stays as it is: no reason to save nothing.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    Ok(())
+}
+
+fn die_with(keeper: Pid) -> Result<(), Fault> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(system("parent-death signal"))?;
     if rustix::process::getppid() != Some(keeper) {
         return Err(Fault::CannotStart("its keeper is gone".to_owned()));
     }
-    rustix::process::setsid().map_err(system("session"))?;
-    rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    rustix::process::chdir("/").map_err(system("working directory"))?;
-    // A core dump would hold the secrets of the configuration.
-    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
-        .map_err(system("core limit"))
+    Ok(())
 }
 
-fn start(target: &Target) -> Result<std::convert::Infallible, Fault> {
+fn system(what: &'static str) -> impl Fn(rustix::io::Errno) -> Fault {
+    move |source| Fault::CannotStart(format!("{what}: {source}"))
+}
+
+fn start(
+    keeper: Pid,
+    confinement: &Confinement,
+    target: &Target,
+) -> Result<std::convert::Infallible, Fault> {
+    let confined = |mut command: Command, own: &Path| {
+        if let Some(walls) = &confinement.walls {
+            command.env("TMPDIR", &walls.temporary);
+        }
+        confine::confine(confinement, own)?;
+        // Another user is another reason to live on, to the kernel.
+        die_with(keeper)?;
+        Ok::<_, Fault>(command.exec())
+    };
     let (directory, file, pin) = match target {
         Target::Builtin(name) => {
-            let source = Command::new(OWN_PROGRAM)
-                .arg0("snoozed")
-                .args([BUILTIN_VERB, name.as_str()])
-                .exec();
+            let mut command = Command::new(OWN_PROGRAM);
+            command.arg0("snoozed").args([BUILTIN_VERB, name.as_str()]);
+            let source = confined(command, Path::new(OWN_PROGRAM))?;
             return Err(Fault::CannotStart(format!("built-in `{name}`: {source}")));
         }
         Target::File { directory, file, pin } => (directory, file, pin),
     };
     let checked = file::open(directory, file, pin.as_deref())?;
-    let path = checked.runnable()?;
-    let source = Command::new(&path).arg0(directory.join(file)).exec();
+    let mut command = Command::new(checked.runnable()?);
+    command.arg0(directory.join(file));
+    let source = confined(command, directory)?;
     Err(Fault::CannotStart(checked.why_not(&source)))
 }

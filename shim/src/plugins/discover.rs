@@ -181,6 +181,7 @@ mod tests {
 
     use super::*;
     use crate::plugins::{Limits, SecretStore};
+    use crate::sandbox::Sandboxes;
 
     /// S3-10, S1-06, S1-88
     #[test]
@@ -290,6 +291,7 @@ mod tests {
             run_directory: "/nonexistent".into(),
             secrets: SecretStore::default(),
             limits: Limits::default(),
+            sandboxes: Sandboxes::default(),
         }
     }
 }

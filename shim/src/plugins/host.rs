@@ -249,6 +249,7 @@ mod tests {
 
     use super::*;
     use crate::plugins::{Limits, SecretStore};
+    use crate::sandbox::Sandboxes;
 
     #[tokio::test]
     async fn shortening_a_hundred_runs_at_once_reaches_each_of_them() {
@@ -262,6 +263,7 @@ mod tests {
             run_directory: "/".into(),
             secrets: SecretStore::default(),
             limits: Limits::default(),
+            sandboxes: Sandboxes::default(),
         };
         let mut host = Host::new(settings, mpsc::channel(1).0);
         let entry = |id: u64| Entry {

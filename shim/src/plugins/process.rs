@@ -1,7 +1,6 @@
 //! One process of a plugin, behind its keeper.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
@@ -88,10 +87,13 @@ impl Process {
         redactor: Redactor,
         tail: Arc<Mutex<Tail>>,
     ) -> std::io::Result<Self> {
-        let lock = settings.run_directory.join(lock_name(entry));
+        let name = file_name(entry);
+        let lock = settings.run_directory.join(format!("{name}.lock"));
+        let temporary = settings.run_directory.join(format!("{name}.tmp"));
+        let plan = settings.sandboxes.plan(plugin, temporary);
         let mut command = Command::new(&settings.program);
         command
-            .args(keeper_args(std::process::id(), &lock, target))
+            .args(keeper_args(std::process::id(), &lock, &plan.confinement, target))
             .env_clear()
             .envs(environment(plugin))
             .current_dir("/")
@@ -274,11 +276,13 @@ fn environment(plugin: &PluginName) -> [(&'static str, String); 4] {
     ]
 }
 
-/// The file by whose lock a step runs once at a time: readable, and different for each step.
-fn lock_name(entry: &str) -> OsString {
+/// The name of the files of a step: readable, and different for each.
+///
+/// By the lock of one a step runs once at a time.
+fn file_name(entry: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     let readable: String = entry.chars().take(80).map(plain).collect();
-    format!("{readable}-{:08x}.lock", crc32fast::hash(entry.as_bytes())).into()
+    format!("{readable}-{:08x}", crc32fast::hash(entry.as_bytes()))
 }
 
 #[cfg(test)]
@@ -293,9 +297,9 @@ mod tests {
     }
 
     #[test]
-    fn each_step_has_a_lock_file_of_its_own() {
-        assert_eq!(lock_name("orders-db/redis"), "orders-db_redis-7f248a98.lock");
-        assert_ne!(lock_name("a/b"), lock_name("a_b"));
-        assert!(lock_name(&"../".repeat(500)).len() < 110);
+    fn each_step_has_files_of_its_own() {
+        assert_eq!(file_name("orders-db/redis"), "orders-db_redis-7f248a98");
+        assert_ne!(file_name("a/b"), file_name("a_b"));
+        assert!(file_name(&"../".repeat(500)).len() < 110);
     }
 }

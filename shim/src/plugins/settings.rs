@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use snooze_event::PluginName;
 
 use super::SecretStore;
+use crate::sandbox::Sandboxes;
 
 /// One handler of one policy: a plugin with its configuration, for which one process runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +42,8 @@ pub struct HostSettings {
     pub secrets: SecretStore,
     /// How long things may take.
     pub limits: Limits,
+    /// What plugins may use and touch.
+    pub sandboxes: Sandboxes,
 }
 
 /// How long things may take.

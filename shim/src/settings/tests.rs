@@ -19,7 +19,9 @@ fn g10_every_fault_is_told_at_once() {
         "pollin_interval_seconds": 1, "polling_interval_seconds": 0.1,
         "state_directory": "here", "socket": { "mode": "0666" }, "log_level": "loud",
         "sources": { "imds": { "endpoints": ["https://example.com"] } },
-        "plugins": { "allowed": ["No"], "sha256": { "a": "short" } },
+        "plugins": { "allowed": ["No"], "sha256": { "a": "short" }, "limits": { "memory_mb": 1 },
+            "sandbox": { "p": { "permissions": ["net"], "user": "-", "limits": { "cpu": 1 } },
+                         "q": { "permissions": ["root"], "user": "63001" }, "Q": {} } },
         "naptime_minutes": 0,
         "policies": [{ "name": "p" }]
     }"#;
@@ -33,6 +35,12 @@ fn g10_every_fault_is_told_at_once() {
         "$.sources.imds.endpoints[0]:",
         "$.plugins.allowed[0]:",
         "$.plugins.sha256",
+        "$.plugins.limits.memory_mb: expected a whole number from 16 to",
+        "$.plugins.sandbox.p.permissions[0]: `net` is no permission: expected `network`",
+        "$.plugins.sandbox.p.user: no such user",
+        "$.plugins.sandbox.p.limits",
+        "$.plugins.sandbox.q.permissions: `root` needs no other `user`",
+        "$.plugins.sandbox: \"Q\" is not a plugin name",
         "$.naptime_minutes:",
         "$.policies[0]",
     ] {
@@ -190,4 +198,43 @@ fn g10_every_fault_of_the_cloud_side_is_told_at_once() {
     ] {
         assert!(faults.contains(part), "{part} is not in:\n{faults}");
     }
+}
+
+// S1-84, S1-85
+#[test]
+fn a_plugin_has_the_limits_of_all_and_what_is_set_for_it() {
+    let text = r#"{ "plugins": {
+        "limits": { "processes": 64, "open_files": 0 },
+        "sandbox": {
+            "flush": { "user": "63001", "permissions": ["network:5432"],
+                       "limits": { "memory_mb": 128 } },
+            "webhook-notifier": { "limits": { "processes": 8 } },
+            "slack-notifier": { "permissions": "all" }
+        } } }"#;
+    let sandboxes = check(text).unwrap().sandboxes();
+    let line = |name: &str| {
+        let sandbox = sandboxes.of(&name.parse().unwrap());
+        let amounts = sandbox.amounts;
+        format!(
+            "{name}: {:?} {:?} {:?} {:?} {:?}\n",
+            sandbox.user.map(|user| user.uid),
+            sandbox.permissions.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            amounts.processes,
+            amounts.memory_mb,
+            amounts.open_files,
+        )
+    };
+    let names =
+        ["flush", "webhook-notifier", "slack-notifier", "spot-interrupt-handler", "another"];
+    expect_test::expect![[r#"
+        flush: Some(63001) Some(["network:5432"]) Some(64) Some(128) None
+        webhook-notifier: None Some(["network"]) Some(8) None None
+        slack-notifier: None None Some(64) None None
+        spot-interrupt-handler: None None Some(64) None None
+        another: None None Some(64) None None
+    "#]]
+    .assert_eq(&names.map(line).concat());
+    // Without any setting, too, built-in plugins get what they say that they need.
+    let sandboxes = check("{}").unwrap().sandboxes();
+    assert!(sandboxes.of(&"slack-notifier".parse().unwrap()).permissions.is_some());
 }

@@ -14,6 +14,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+#[path = "hostile/attack.rs"]
+mod attack;
+
 /// Longer than any test.
 const FOREVER: Duration = Duration::from_secs(600);
 
@@ -165,6 +168,15 @@ fn handle(mode: &str, own: &std::path::Path, request: &Value, config: &Value) ->
             let _ = null().map(rustix::stdio::dup2_stdout);
             wait(FOREVER);
         }
+        "bomb" => return Ok(bomb(own)),
+        "eat" => {
+            let bytes: Vec<Vec<u8>> = (0..128).map(|_| vec![1; 8 * 1024 * 1024]).collect();
+            return Ok(json!({ "handled": true, "ate": bytes.len() }));
+        }
+        "fill" => return Ok(fill(config["path"].as_str().unwrap_or_default())),
+        "imds" => return Ok(json!({ "handled": true, "reached": attack::reach(config) })),
+        "attack" => return Ok(json!({ "handled": true, "refused": attack::daemon(config) })),
+        "touch" => return Ok(json!({ "handled": true, "refused": attack::files(config) })),
         "dump" => return Ok(json!({ "handled": true, "status": "dumped", "dump": dump() })),
         "leak" => {
             let secret = config["dsn"].as_str().unwrap_or_default();
@@ -186,6 +198,23 @@ fn handle(mode: &str, own: &std::path::Path, request: &Value, config: &Value) ->
     Ok(done)
 }
 
+/// Starts children until it may not.
+fn bomb(own: &std::path::Path) -> Value {
+    for children in 0..200 {
+        if let Err(source) = again(own, "forever").spawn() {
+            return json!({ "handled": true, "children": children, "end": source.to_string() });
+        }
+    }
+    json!({ "handled": true, "children": 200, "end": null })
+}
+
+/// Writes a file until it may not.
+fn fill(path: &str) -> Value {
+    let Ok(mut file) = std::fs::File::create(path) else { return json!({ "handled": false }) };
+    let written = (0..256).take_while(|_| file.write_all(&[7; 1024 * 1024]).is_ok());
+    json!({ "handled": true, "written": written.count() })
+}
+
 /// Becomes a process that ignores all signals that can be ignored.
 fn deaf(own: &std::path::Path, args: &[&str]) {
     let program = std::env::current_exe().unwrap_or_default();
@@ -197,7 +226,8 @@ fn deaf(own: &std::path::Path, args: &[&str]) {
 
 /// This program once more, as something else.
 fn again(own: &std::path::Path, role: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap_or_default());
+    // Another user may not come to the file by its path.
+    let mut command = Command::new("/proc/self/exe");
     command.arg0(own).arg(role).stdin(Stdio::null());
     command
 }

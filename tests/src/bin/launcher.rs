@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use snoozed::plugins::{Entry, Host, HostSettings, Limits, Run, SecretStore};
+use snoozed::sandbox::Sandboxes;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -33,6 +34,7 @@ fn daemon(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
         run_directory: run.into(),
         secrets: SecretStore::default(),
         limits: Limits::default(),
+        sandboxes: Sandboxes::default(),
     };
     let plugin = name.to_str()?.parse().ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;

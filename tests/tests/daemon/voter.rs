@@ -13,6 +13,7 @@ use snooze_tests::{place, programs, wait};
 use snoozed::plugins::{
     Entry, Host, HostSettings, Limits, Outcome, PluginState, Report, Run, SecretStore,
 };
+use snoozed::sandbox::Sandboxes;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::timeout;
@@ -108,6 +109,7 @@ fn host(folder: &Path, url: &str) -> (Host, Receiver<Report>) {
         run_directory,
         secrets: SecretStore::default(),
         limits: Limits::default(),
+        sandboxes: Sandboxes::default(),
     };
     let (sender, reports) = mpsc::channel(100);
     let mut host = Host::new(settings, sender);

@@ -17,6 +17,7 @@ use snoozed::plugins::{
     Entry, Host, HostSettings, Limits, PluginState, PluginStatus, Report, Run, SecretStore,
     StepOutcome,
 };
+use snoozed::sandbox::{Abilities, Sandboxes};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -115,6 +116,7 @@ impl Bench {
                 backoff: ms(10),
                 ..Limits::default()
             },
+            sandboxes: Sandboxes { abilities: Abilities::probe(), ..Sandboxes::default() },
         };
         let (sender, reports) = mpsc::channel(1024);
         let host = Host::new(settings.clone(), sender);

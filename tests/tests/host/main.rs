@@ -18,6 +18,8 @@ use bench::{bench_entry, check, event, install, ms, sha256, swap};
 
 #[cfg(test)]
 mod bench;
+#[cfg(test)]
+mod sandbox;
 
 const CANARY: &str = "S3CR3T-CANARY";
 
@@ -596,7 +598,8 @@ fn f21_a_file_that_is_swapped_while_it_is_started_runs_only_if_it_was_checked() 
             for _ in 0..40 {
                 let output = Command::new(env!("CARGO_BIN_EXE_launcher"))
                     .args(["launch", "keep", &std::process::id().to_string()])
-                    .args([bench.run_directory().join("lock").as_os_str(), "file".as_ref()])
+                    .args([bench.run_directory().join("lock").as_os_str(), "{}".as_ref()])
+                    .arg("file")
                     .args([dir.as_os_str(), "plugin".as_ref(), pin.as_ref()])
                     .stdin(Stdio::null())
                     .output()

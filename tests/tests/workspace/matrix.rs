@@ -8,12 +8,13 @@ use snooze_tests::place;
 
 /// Rows of the road from a notice to saved data, on one instance and in the cloud: never open
 /// again.
-const ROAD: [&str; 72] = [
+const ROAD: [&str; 77] = [
     "A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "A10", "A11", "B1", "B2", "B3", "B5",
     "C1", "C2", "C3", "C4", "C5", "C7", "C9", "C10", "C11", "D1", "D2", "D4", "D5", "D6", "D7",
     "D8", "D9", "D10", "D12", "D13", "D14", "D15", "D16", "D17", "D18", "E1", "E2", "E3", "E4",
-    "E5", "E6", "E7", "E8", "E9", "E10", "I8", "I9", "F1", "F2", "F4", "F6", "F10", "F11", "F12",
-    "F13", "F14", "F15", "F16", "F17", "F21", "G1", "G2", "G3", "G6", "G7", "G10", "G11",
+    "E5", "E6", "E7", "E8", "E9", "E10", "I8", "I9", "F1", "F2", "F4", "F6", "F7", "F8", "F10",
+    "F11", "F12", "F13", "F14", "F15", "F16", "F17", "F18", "F19", "F20", "F21", "G1", "G2", "G3",
+    "G6", "G7", "G10", "G11",
 ];
 
 #[test]
