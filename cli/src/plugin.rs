@@ -183,6 +183,7 @@ fn described(data: &Value) -> String {
     let plugin = data.get("plugin").unwrap_or(data);
     let mut rows: Vec<[String; 2]> =
         ["name", "kind", "path"].map(|key| [key.to_owned(), cell(plugin, key)]).into();
+    rows.extend(sandbox(plugin));
     let running = list(data, "running");
     let said = running.iter().find_map(|entry| entry.get("info").and_then(Value::as_object));
     for (key, value) in said.into_iter().flatten().filter(|(key, _)| *key != "name") {
@@ -214,6 +215,29 @@ fn described(data: &Value) -> String {
         });
     }
     out
+}
+
+/// As whom it runs, what it may, and what of that is not enforced.
+fn sandbox(plugin: &Value) -> Vec<[String; 2]> {
+    let Some(sandbox) = plugin.get("sandbox") else { return Vec::new() };
+    let texts = |key: &str| {
+        let texts = list(sandbox, key).iter().filter_map(Value::as_str);
+        texts.map(text::shown).collect::<Vec<_>>()
+    };
+    let may = match sandbox.get("permissions") {
+        Some(Value::String(_)) => "all that its user may".to_owned(),
+        _ if texts("permissions").is_empty() => "nothing beyond its own process".to_owned(),
+        _ => texts("permissions").join(", "),
+    };
+    let limits = sandbox.get("limits").and_then(Value::as_object).into_iter().flatten();
+    let limits = limits.filter(|(_, limit)| limit.as_u64() != Some(0));
+    let limits: Vec<String> = limits.map(|(key, limit)| format!("{key} {limit}")).collect();
+    let user = cell(sandbox, "user");
+    let user = if user == "-" { "the daemon's".to_owned() } else { user };
+    let mut rows = vec![["user".to_owned(), user], ["may".to_owned(), may]];
+    rows.push(["limits".to_owned(), limits.join(", ")]);
+    rows.extend(texts("not_enforced").into_iter().map(|gap| ["not enforced".to_owned(), gap]));
+    rows
 }
 
 // S0-13
@@ -277,7 +301,10 @@ mod tests {
     fn plugins() -> Value {
         json!({
             "found": [
-                { "name": "app-checkpointer", "kind": "built-in", "path": null },
+                { "name": "app-checkpointer", "kind": "built-in", "path": null, "sandbox": {
+                    "user": null, "permissions": ["network"],
+                    "limits": { "processes": 64, "memory_mb": 0 },
+                    "not_enforced": ["limits.processes: it has no `user` of its own"] } },
                 { "name": "hello", "kind": "external", "path": "/p/hello.sh" }
             ],
             "refused": [{ "path": "/p/x\u{1b}", "reason": "it is a symbolic link" }],
@@ -315,11 +342,15 @@ mod tests {
         let data = json!({ "plugin": plugins["found"][0],
             "running": running(&plugins, "app-checkpointer") });
         expect![[r#"
-            name         app-checkpointer
-            kind         built-in
-            path         -
-            description  Asks
-            version      1.0.0
+            name          app-checkpointer
+            kind          built-in
+            path          -
+            user          the daemon's
+            may           network
+            limits        processes 64
+            not enforced  limits.processes: it has no `user` of its own
+            description   Asks
+            version       1.0.0
             setting app_endpoint (string, required): where
 
             handler orders/app-checkpointer: ready

@@ -46,6 +46,7 @@ fn status(daemon: &Daemon) -> Value {
         "policies": daemon.watch.policies().len(),
         "ignored_events": daemon.watch.ignored(),
         "faults": shown(faults(daemon)),
+        "not_enforced": view::not_enforced(&daemon.host.status(), &daemon.settings.sandboxes()),
         "cloud": daemon.cloud.as_ref().map(|cloud| {
             let mut shown = cloud.shown();
             if let Some(members) = shown.as_object_mut().filter(|_| cloud.has_policies()) {
@@ -115,8 +116,9 @@ fn config(daemon: &Daemon, params: &Map<String, Value>) -> Reply {
 }
 
 fn plugins_list(daemon: &Daemon) -> Value {
-    let (found, refused) = plugins::discover(&daemon.settings.host(&daemon.environment));
-    view::plugins(&found, &refused, &daemon.host.status())
+    let settings = daemon.settings.host(&daemon.environment);
+    let (found, refused) = plugins::discover(&settings);
+    view::plugins(&found, &refused, &daemon.host.status(), &settings.sandboxes)
 }
 
 fn history(daemon: &Daemon, params: &Map<String, Value>) -> Reply {

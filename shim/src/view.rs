@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use snooze_policy::Policy;
 
 use crate::clock::{Now, milliseconds};
 use crate::incident::{Incident, Progress, StepState};
 use crate::plugins::{Found, Kind, PluginStatus, Refused};
+use crate::sandbox::Sandboxes;
+use crate::settings;
 use crate::watch::Watch;
 
 /// An incident with its steps.
@@ -111,16 +113,34 @@ pub fn policies(watch: &Watch) -> Value {
     watch.policies().iter().map(policy).collect()
 }
 
-/// The plugins there are, those that were refused, and the processes of the handlers.
+/// What is wanted for the plugins that run and cannot be enforced here, by plugin.
 #[must_use]
-pub fn plugins(found: &[Found], refused: &[Refused], running: &[PluginStatus]) -> Value {
+pub fn not_enforced(running: &[PluginStatus], sandboxes: &Sandboxes) -> Value {
+    let gaps = running.iter().map(|status| (&status.plugin, sandboxes.gaps(&status.plugin)));
+    let gaps = gaps.filter(|(_, gaps)| !gaps.is_empty());
+    gaps.map(|(plugin, gaps)| (plugin.to_string(), gaps.into())).collect::<Map<_, Value>>().into()
+}
+
+/// The plugins there are with their sandboxes, those that were refused, and the processes of the
+/// handlers.
+#[must_use]
+pub fn plugins(
+    found: &[Found],
+    refused: &[Refused],
+    running: &[PluginStatus],
+    sandboxes: &Sandboxes,
+) -> Value {
     let kind = |kind: &Kind| match kind {
         Kind::Builtin => ("built-in", None),
         Kind::External(path) => ("external", Some(path.display().to_string())),
     };
     let found = found.iter().map(|found| {
         let (kind, path) = kind(&found.kind);
-        json!({ "name": found.name.as_str(), "kind": kind, "path": path })
+        let mut sandbox = settings::sandbox::shown(&sandboxes.of(&found.name));
+        if let Some(members) = sandbox.as_object_mut() {
+            members.insert("not_enforced".to_owned(), sandboxes.gaps(&found.name).into());
+        }
+        json!({ "name": found.name.as_str(), "kind": kind, "path": path, "sandbox": sandbox })
     });
     let refused = refused.iter().map(
         |refused| json!({ "path": refused.path.display().to_string(), "reason": refused.reason }),
