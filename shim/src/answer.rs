@@ -46,7 +46,7 @@ fn status(daemon: &Daemon) -> Value {
         "policies": daemon.watch.policies().len(),
         "ignored_events": daemon.watch.ignored(),
         "faults": shown(faults(daemon)),
-        "not_enforced": view::not_enforced(&daemon.host.status(), &daemon.settings.sandboxes()),
+        "not_enforced": view::not_enforced(&daemon.host.status()),
         "cloud": daemon.cloud.as_ref().map(|cloud| {
             let mut shown = cloud.shown();
             if let Some(members) = shown.as_object_mut().filter(|_| cloud.has_policies()) {

@@ -67,27 +67,22 @@ pub struct Sandboxes {
     pub amounts: Amounts,
     /// Those that are set for one plugin.
     pub each: BTreeMap<PluginName, Sandbox>,
+    /// Plugins that have all rights of their user, whatever was approved.
+    pub free: BTreeSet<PluginName>,
     /// What can be put on here.
     pub abilities: Abilities,
 }
 
 impl Sandboxes {
-    /// The sandbox of a plugin.
+    /// The sandbox of a plugin for which an operator approved these permissions; what the settings
+    /// say wins.
     #[must_use]
-    pub fn of(&self, name: &PluginName) -> Sandbox {
+    pub fn of(&self, name: &PluginName, approved: Option<&BTreeSet<Permission>>) -> Sandbox {
         let usual = || Sandbox { amounts: self.amounts, ..Sandbox::default() };
-        self.each.get(name).cloned().unwrap_or_else(usual)
-    }
-
-    /// What is to be put on for a plugin whose files for a while are at `temporary`.
-    #[must_use]
-    pub fn plan(&self, name: &PluginName, temporary: PathBuf) -> Plan {
-        self.of(name).plan(&self.abilities, temporary)
-    }
-
-    /// What is wanted for a plugin and cannot be enforced here.
-    #[must_use]
-    pub fn gaps(&self, name: &PluginName) -> Vec<String> {
-        self.plan(name, PathBuf::new()).gaps
+        let mut sandbox = self.each.get(name).cloned().unwrap_or_else(usual);
+        if sandbox.permissions.is_none() && !self.free.contains(name) {
+            sandbox.permissions = approved.cloned();
+        }
+        sandbox
     }
 }

@@ -1,5 +1,6 @@
 //! What the daemon shows of itself over its socket.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -115,10 +116,10 @@ pub fn policies(watch: &Watch) -> Value {
 
 /// What is wanted for the plugins that run and cannot be enforced here, by plugin.
 #[must_use]
-pub fn not_enforced(running: &[PluginStatus], sandboxes: &Sandboxes) -> Value {
-    let gaps = running.iter().map(|status| (&status.plugin, sandboxes.gaps(&status.plugin)));
-    let gaps = gaps.filter(|(_, gaps)| !gaps.is_empty());
-    gaps.map(|(plugin, gaps)| (plugin.to_string(), gaps.into())).collect::<Map<_, Value>>().into()
+pub fn not_enforced(running: &[PluginStatus]) -> Value {
+    let running = running.iter().filter(|status| !status.gaps.is_empty());
+    let gaps = running.map(|status| (status.plugin.to_string(), status.gaps.clone().into()));
+    gaps.collect::<Map<_, Value>>().into()
 }
 
 /// The plugins there are with their sandboxes, those that were refused, and the processes of the
@@ -136,9 +137,11 @@ pub fn plugins(
     };
     let found = found.iter().map(|found| {
         let (kind, path) = kind(&found.kind);
-        let mut sandbox = settings::sandbox::shown(&sandboxes.of(&found.name));
+        let sandbox = sandboxes.of(&found.name, found.approved.as_ref());
+        let gaps = sandbox.plan(&sandboxes.abilities, PathBuf::new()).gaps;
+        let mut sandbox = settings::sandbox::shown(&sandbox);
         if let Some(members) = sandbox.as_object_mut() {
-            members.insert("not_enforced".to_owned(), sandboxes.gaps(&found.name).into());
+            members.insert("not_enforced".to_owned(), gaps.into());
         }
         json!({ "name": found.name.as_str(), "kind": kind, "path": path, "sandbox": sandbox })
     });

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use snooze_event::PluginName;
 use snooze_plugin::Info;
 use snoozed::launch::read_beside;
+use snoozed::sandbox::Permission;
 
 /// The most that an archive and what it holds may be, in bytes.
 pub(super) const LARGEST: u64 = 256 << 20;
@@ -78,6 +79,10 @@ impl Package {
             .name
             .parse()
             .map_err(|fault: snooze_event::NotAPluginName| bad(format!("`name`: {fault}")))?;
+        for permission in &info.permissions {
+            let known = permission.parse::<Permission>();
+            known.map_err(|fault| bad(format!("`permissions`: {fault}")))?;
+        }
         if info.version.is_empty() {
             return Err(bad("`version` is missing".to_owned()));
         }
@@ -208,6 +213,7 @@ mod tests {
             ("file", json!("other.sh"), "`file` is not `backup` or `backup.EXTENSION`"),
             ("file", json!("backup.d/x"), "`file` is not `backup` or `backup.EXTENSION`"),
             ("sha256", json!(7), "`sha256` is missing"),
+            ("permissions", json!(["docker"]), "`permissions`: `docker` is no permission"),
             ("min_host_version", json!("99.0"), "the plugin wants CloudSnooze 99.0 or later"),
         ] {
             let mut manifest = manifest();

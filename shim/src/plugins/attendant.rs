@@ -66,6 +66,7 @@ pub(super) struct Face {
     pub(super) info: Option<Info>,
     pub(super) supported: Option<Vec<String>>,
     pub(super) stats: Stats,
+    pub(super) gaps: Vec<String>,
 }
 
 /// Looks after one entry.
@@ -279,6 +280,7 @@ impl Face {
             info: None,
             supported: None,
             stats: Stats::default(),
+            gaps: Vec::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which plugins there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use snooze_event::PluginName;
 
 use super::{Approval, HostSettings};
 use crate::launch::{Refusal, Target, inspect};
+use crate::sandbox::{NotAPermission, Permission};
 
 /// A plugin that may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,23 @@ pub struct Found {
     pub name: PluginName,
     /// Where it is.
     pub kind: Kind,
+    /// What an operator approved that it may do, when it was installed.
+    pub approved: Option<BTreeSet<Permission>>,
+}
+
+/// What a launcher needs to start a plugin, and what is known of it.
+pub(super) struct Startable {
+    pub(super) target: Target,
+    pub(super) kind: Kind,
+    pub(super) approved: Option<BTreeSet<Permission>>,
+}
+
+/// What has to be so with a file, and what was approved of it.
+#[derive(Debug, Default)]
+struct Trusted {
+    /// The sha256 that it must have.
+    pin: Option<String>,
+    approved: Option<BTreeSet<Permission>>,
 }
 
 /// Where a plugin comes from.
@@ -46,14 +64,14 @@ pub fn discover(settings: &HostSettings) -> (Vec<Found>, Vec<Refused>) {
     let (mut found, mut refused) = (Vec::new(), Vec::new());
     for name in &settings.builtins {
         if is_allowed(settings, name) {
-            found.push(Found { name: name.clone(), kind: Kind::Builtin });
+            found.push(Found { name: name.clone(), kind: Kind::Builtin, approved: None });
         }
     }
     for (path, named) in files(settings, &mut refused) {
         let Some(name) = named else { continue };
         let earlier = found.iter().any(|other| other.name == name);
         match look(settings, &path, &name, earlier) {
-            Ok(()) => found.push(Found { name, kind: Kind::External(path) }),
+            Ok(approved) => found.push(Found { name, kind: Kind::External(path), approved }),
             Err(reason) => refused.push(Refused { path, reason }),
         }
     }
@@ -65,16 +83,14 @@ pub fn discover(settings: &HostSettings) -> (Vec<Found>, Vec<Refused>) {
 ///
 /// # Errors
 /// Why there is nothing to start.
-pub(super) fn target(
-    settings: &HostSettings,
-    name: &PluginName,
-) -> Result<(Target, Kind), Refusal> {
+pub(super) fn target(settings: &HostSettings, name: &PluginName) -> Result<Startable, Refusal> {
     if !is_allowed(settings, name) {
         let text = format!("`{name}` is not among the allowed plugins of this instance");
         return Err(Refusal::Untrusted(text));
     }
     if settings.builtins.contains(name) {
-        return Ok((Target::Builtin(name.to_string()), Kind::Builtin));
+        let target = Target::Builtin(name.to_string());
+        return Ok(Startable { target, kind: Kind::Builtin, approved: None });
     }
     let path = files(settings, &mut Vec::new())
         .into_iter()
@@ -84,9 +100,9 @@ pub(super) fn target(
     let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else {
         return Err(Refusal::CannotStart(format!("there is no plugin `{name}`")));
     };
-    let pin = pin(settings, directory, name)?;
+    let Trusted { pin, approved } = trusted(settings, directory, name)?;
     let target = Target::File { directory: directory.to_owned(), file: file.to_owned(), pin };
-    Ok((target, Kind::External(path)))
+    Ok(Startable { target, kind: Kind::External(path), approved })
 }
 
 fn is_allowed(settings: &HostSettings, name: &PluginName) -> bool {
@@ -98,7 +114,7 @@ fn look(
     path: &Path,
     name: &PluginName,
     earlier: bool,
-) -> Result<(), String> {
+) -> Result<Option<BTreeSet<Permission>>, String> {
     if earlier {
         return Err(format!("another plugin has the name `{name}`"));
     }
@@ -108,27 +124,33 @@ fn look(
     let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else {
         return Err("it is no file in a directory".to_owned());
     };
-    pin(settings, directory, name)
-        .and_then(|pin| inspect(directory, file, pin.as_deref()))
+    trusted(settings, directory, name)
+        .and_then(|trusted| {
+            inspect(directory, file, trusted.pin.as_deref()).map(|()| trusted.approved)
+        })
         .map_err(|refusal| refusal.to_string())
 }
 
 /// The sum that the plugin's file must have: that of the settings, else that of its approval.
 /// Without either it runs only where the settings name it.
-fn pin(
+fn trusted(
     settings: &HostSettings,
     directory: &Path,
     name: &PluginName,
-) -> Result<Option<String>, Refusal> {
+) -> Result<Trusted, Refusal> {
     if let Some(sum) = settings.pins.get(name) {
-        return Ok(Some(sum.clone()));
+        return Ok(Trusted { pin: Some(sum.clone()), approved: None });
     }
     if let Some(approval) = Approval::read(directory, name)? {
-        return Ok(Some(approval.sha256));
+        let permissions = approval.permissions.iter().map(|text| text.parse());
+        let approved: Result<_, NotAPermission> = permissions.collect();
+        let approved =
+            approved.map_err(|fault| Refusal::Untrusted(format!("its approval: {fault}")))?;
+        return Ok(Trusted { pin: Some(approval.sha256), approved: Some(approved) });
     }
     let is_allowed = settings.allowed.as_ref().is_some_and(|names| names.contains(name));
     if is_allowed || settings.unsigned.as_ref().is_none_or(|names| names.contains(name)) {
-        return Ok(None);
+        return Ok(Trusted::default());
     }
     Err(Refusal::Untrusted(format!(
         "nobody approved `{name}`: install it by `snooze plugin install`, or name it in \

@@ -237,6 +237,7 @@ impl Place {
             info: face.info.clone(),
             supported: face.supported.clone(),
             stats: face.stats.clone(),
+            gaps: face.gaps.clone(),
             stderr_tail: tail.text(),
             stderr_bytes: tail.total,
         }

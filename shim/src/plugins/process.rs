@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,8 +17,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::log::{Tail, follow};
-use super::{HostSettings, Redactor, keepers};
+use super::{Entry, HostSettings, Redactor, keepers};
 use crate::launch::{CANNOT_START, Target, keeper_args};
+use crate::sandbox::Confinement;
 
 /// Where plugins find programs: the places of the distribution and of the administrator.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -78,24 +80,21 @@ pub(super) enum NotWritten {
 }
 
 impl Process {
-    /// Starts `target` for the step `entry`.
+    /// Starts `target` for the step of `entry`.
     pub(super) fn start(
         settings: &HostSettings,
-        entry: &str,
-        plugin: &PluginName,
+        entry: &Entry,
+        confinement: &Confinement,
         target: &Target,
         redactor: Redactor,
         tail: Arc<Mutex<Tail>>,
     ) -> std::io::Result<Self> {
-        let name = file_name(entry);
-        let lock = settings.run_directory.join(format!("{name}.lock"));
-        let temporary = settings.run_directory.join(format!("{name}.tmp"));
-        let plan = settings.sandboxes.plan(plugin, temporary);
+        let lock = settings.run_directory.join(format!("{}.lock", file_name(&entry.id)));
         let mut command = Command::new(&settings.program);
         command
-            .args(keeper_args(std::process::id(), &lock, &plan.confinement, target))
+            .args(keeper_args(std::process::id(), &lock, confinement, target))
             .env_clear()
-            .envs(environment(plugin))
+            .envs(environment(&entry.plugin))
             .current_dir("/")
             // What a terminal sends to its foreground group is for the daemon alone.
             .process_group(0);
@@ -103,7 +102,7 @@ impl Process {
         let (stdin, stdout) = (keeper.stdin.take(), keeper.stdout.take());
         let mut log = JoinSet::new();
         if let Some(stderr) = keeper.stderr.take() {
-            log.spawn(follow(stderr, entry.to_owned(), redactor, tail));
+            log.spawn(follow(stderr, entry.id.clone(), redactor, tail));
         }
         Ok(Self {
             keeper,
@@ -274,6 +273,11 @@ fn environment(plugin: &PluginName) -> [(&'static str, String); 4] {
         ("HOME", "/".to_owned()),
         ("CLOUDSNOOZE_PLUGIN", plugin.to_string()),
     ]
+}
+
+/// The directory for the files that the plugin of a step keeps for a while.
+pub(super) fn temporary(settings: &HostSettings, entry: &str) -> PathBuf {
+    settings.run_directory.join(format!("{}.tmp", file_name(entry)))
 }
 
 /// The name of the files of a step: readable, and different for each.

@@ -212,6 +212,8 @@ pub struct PluginStatus {
     pub supported: Option<Vec<String>>,
     /// Figures since the entry exists.
     pub stats: Stats,
+    /// What was wanted for its process and cannot be enforced here, with the reason.
+    pub gaps: Vec<String>,
     /// The last 64 KiB that the plugin wrote to stderr.
     pub stderr_tail: String,
     /// How many bytes it wrote to stderr in all.

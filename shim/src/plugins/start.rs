@@ -8,8 +8,9 @@ use snooze_plugin::{Info, PROTOCOL, Setting, Vote};
 use tokio::time::Instant;
 
 use super::attendant::Attendant;
+use super::discover::Startable;
 use super::exchange::Trouble;
-use super::process::Process;
+use super::process::{self, Process};
 use super::{Outcome, PluginState, StepOutcome, discover};
 use crate::launch::{Fault, Refusal};
 
@@ -123,7 +124,7 @@ impl Attendant {
         let cannot = |text: String| Trouble::Launch(Fault::CannotStart(text));
         let settings = &self.shared.settings;
         let found = discover::target(settings, &self.entry.plugin);
-        let (target, kind) = found.map_err(|refusal| {
+        let Startable { target, kind, approved } = found.map_err(|refusal| {
             Trouble::Launch(match refusal {
                 Refusal::Untrusted(text) => Fault::Untrusted(text),
                 Refusal::CannotStart(text) => Fault::CannotStart(text),
@@ -133,8 +134,13 @@ impl Attendant {
         let (config, redactor) = resolved.map_err(|fault| cannot(fault.to_string()))?;
         self.work.redactor = redactor.clone();
         let tail = Arc::clone(&self.tail);
-        let started =
-            Process::start(settings, &self.entry.id, &self.entry.plugin, &target, redactor, tail);
+        let entry = &self.entry;
+        let plan = settings
+            .sandboxes
+            .of(&entry.plugin, approved.as_ref())
+            .plan(&settings.sandboxes.abilities, process::temporary(settings, &entry.id));
+        self.show(|face| face.gaps = plan.gaps);
+        let started = Process::start(settings, entry, &plan.confinement, &target, redactor, tail);
         let mut process = started.map_err(|source| cannot(format!("keeper: {source}")))?;
         let pid = u32::try_from(process.pid.as_raw_nonzero().get()).ok();
         self.show(|face| (face.kind, face.pid) = (Some(kind), pid));

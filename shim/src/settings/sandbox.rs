@@ -16,7 +16,12 @@ use crate::sandbox::{Abilities, Amounts, NotAPermission, Permission, Sandbox, Sa
 pub(super) struct Wanted {
     amounts: Amounts,
     each: BTreeMap<PluginName, Sandbox>,
+    /// Those with the permissions `"all"`.
+    free: BTreeSet<PluginName>,
 }
+
+/// What a plugin has that has all rights of its user.
+const ALL: &str = "all";
 
 /// The limits with their bounds: what is less, no program can start with.
 const BOUNDS: [(&str, u64, u64); 4] = [
@@ -29,8 +34,9 @@ const BOUNDS: [(&str, u64, u64); 4] = [
 pub(super) fn read(plugins: &Fields<'_>, faults: &mut Vec<Fault>) -> Wanted {
     let amounts = amounts(plugins, Amounts::default(), faults);
     let mut each: BTreeMap<PluginName, Sandbox> = declared(amounts);
+    let mut free = BTreeSet::new();
     let Some(sandboxes) = plugins.object("sandbox", faults) else {
-        return Wanted { amounts, each };
+        return Wanted { amounts, each, free };
     };
     for (key, _) in sandboxes.members() {
         let name: PluginName = match key.parse() {
@@ -44,9 +50,12 @@ pub(super) fn read(plugins: &Fields<'_>, faults: &mut Vec<Fault>) -> Wanted {
         let Some(fields) = sandboxes.object(key, faults) else { continue };
         let usual = each.remove(&name).and_then(|sandbox| sandbox.permissions);
         let sandbox = sandbox(&fields, amounts, usual, faults);
+        if fields.get("permissions").and_then(Value::as_str) == Some(ALL) {
+            free.insert(name.clone());
+        }
         each.insert(name, sandbox);
     }
-    Wanted { amounts, each }
+    Wanted { amounts, each, free }
 }
 
 /// Built-in plugins that say what they need get no more, unless the settings say so.
@@ -76,7 +85,7 @@ fn sandbox(
         found
     });
     let mut permissions = usual;
-    if fields.get("permissions").and_then(Value::as_str) == Some("all") {
+    if fields.get("permissions").and_then(Value::as_str) == Some(ALL) {
         permissions = None;
     } else if fields.get("permissions").is_some() {
         let mut named = BTreeSet::new();
@@ -130,14 +139,15 @@ fn amounts(owner: &Fields<'_>, usual: Amounts, faults: &mut Vec<Fault>) -> Amoun
 impl Default for Wanted {
     fn default() -> Self {
         let amounts = Amounts::default();
-        Self { amounts, each: declared(amounts) }
+        Self { amounts, each: declared(amounts), free: BTreeSet::new() }
     }
 }
 
 impl Wanted {
     /// With what can be put on here.
     pub(super) fn with(&self, abilities: Abilities) -> Sandboxes {
-        Sandboxes { amounts: self.amounts, each: self.each.clone(), abilities }
+        let (each, free) = (self.each.clone(), self.free.clone());
+        Sandboxes { amounts: self.amounts, each, free, abilities }
     }
 
     /// As it stands in the settings.
@@ -150,7 +160,7 @@ impl Wanted {
 /// A sandbox as it stands in the settings.
 pub(crate) fn shown(sandbox: &Sandbox) -> Value {
     let permissions = sandbox.permissions.as_ref().map_or_else(
-        || json!("all"),
+        || json!(ALL),
         |all| all.iter().map(ToString::to_string).collect::<Vec<_>>().into(),
     );
     json!({

@@ -213,7 +213,8 @@ fn a_plugin_has_the_limits_of_all_and_what_is_set_for_it() {
         } } }"#;
     let sandboxes = check(text).unwrap().sandboxes();
     let line = |name: &str| {
-        let sandbox = sandboxes.of(&name.parse().unwrap());
+        let approved = std::collections::BTreeSet::from(["signal".parse().unwrap()]);
+        let sandbox = sandboxes.of(&name.parse().unwrap(), Some(&approved));
         let amounts = sandbox.amounts;
         format!(
             "{name}: {:?} {:?} {:?} {:?} {:?}\n",
@@ -230,11 +231,11 @@ fn a_plugin_has_the_limits_of_all_and_what_is_set_for_it() {
         flush: Some(63001) Some(["network:5432"]) Some(64) Some(128) None
         webhook-notifier: None Some(["network"]) Some(8) None None
         slack-notifier: None None Some(64) None None
-        spot-interrupt-handler: None None Some(64) None None
-        another: None None Some(64) None None
+        spot-interrupt-handler: None Some(["signal"]) Some(64) None None
+        another: None Some(["signal"]) Some(64) None None
     "#]]
     .assert_eq(&names.map(line).concat());
     // Without any setting, too, built-in plugins get what they say that they need.
     let sandboxes = check("{}").unwrap().sandboxes();
-    assert!(sandboxes.of(&"slack-notifier".parse().unwrap()).permissions.is_some());
+    assert!(sandboxes.of(&"slack-notifier".parse().unwrap(), None).permissions.is_some());
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use snoozed::plugins::{Entry, Outcome, PluginState, StepOutcome};
@@ -230,13 +230,17 @@ impl Bench {
     }
 
     fn gaps(&self, name: &str) -> Vec<String> {
-        self.settings.sandboxes.gaps(&format!("hostile-{name}").parse().unwrap())
+        let sandboxes = &self.settings.sandboxes;
+        let sandbox = sandboxes.of(&format!("hostile-{name}").parse().unwrap(), None);
+        sandbox.plan(&sandboxes.abilities, PathBuf::new()).gaps
     }
 
     /// What is not enforced is told.
     fn told(&self, start: &str) {
-        let each = self.settings.sandboxes.each.keys();
-        let gaps: Vec<String> = each.flat_map(|name| self.settings.sandboxes.gaps(name)).collect();
+        let sandboxes = &self.settings.sandboxes;
+        let plans =
+            sandboxes.each.values().map(|each| each.plan(&sandboxes.abilities, PathBuf::new()));
+        let gaps: Vec<String> = plans.flat_map(|plan| plan.gaps).collect();
         assert!(gaps.iter().any(|gap| gap.starts_with(start)), "{gaps:?}");
     }
 }
