@@ -1,0 +1,23 @@
+//! Plugins that save or stop what runs on the instance. Each is a program of its own:
+//!
+//! | program | does |
+//! |---|---|
+//! | `unit-stopper` | stops systemd units in order, or a process, and waits until they are down |
+//!
+//! Invariants: no shell; programs are found in fixed directories, get their arguments as a list and
+//! an end, and what they say is bounded; every wait ends with the time of the step; process 1, the
+//! plugin itself and its ancestors are never touched; a process is held by a descriptor from before
+//! it was looked at, so that its number cannot come to mean another one; in a drill and with
+//! `dry_run` nothing is changed. What is said to be done was read back.
+
+mod process;
+mod program;
+mod report;
+mod signal;
+mod step;
+mod target;
+mod unit_stopper;
+mod wait;
+
+pub use program::Programs;
+pub use unit_stopper::UnitStopper;
