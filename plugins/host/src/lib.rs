@@ -3,6 +3,7 @@
 //! | program | does |
 //! |---|---|
 //! | `unit-stopper` | stops systemd units in order, or a process, and waits until they are down |
+//! | `volume-sync` | writes to the disks what the kernel still holds, and freezes file systems |
 //!
 //! Invariants: no shell; programs are found in fixed directories, get their arguments as a list and
 //! an end, and what they say is bounded; every wait ends with the time of the step; process 1, the
@@ -17,7 +18,9 @@ mod signal;
 mod step;
 mod target;
 mod unit_stopper;
+mod volume_sync;
 mod wait;
 
 pub use program::Programs;
 pub use unit_stopper::UnitStopper;
+pub use volume_sync::{VolumeSync, guard_volumes};

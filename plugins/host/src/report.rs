@@ -9,13 +9,16 @@ const MOST: usize = 50;
 /// The most characters of one text in a result.
 const LONGEST: usize = 300;
 
+/// Things that were not done, each with the reason.
+pub(crate) type Missed = Vec<(String, String)>;
+
 /// What was done, and what was not.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
     /// What is safe.
     pub(crate) saved: Vec<String>,
     /// What is not, and why.
-    pub(crate) not_done: Vec<(String, String)>,
+    pub(crate) not_done: Missed,
 }
 
 impl Report {

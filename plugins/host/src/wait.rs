@@ -1,6 +1,7 @@
 //! Waiting, always with an end.
 
 use std::os::fd::AsFd;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,24 @@ pub(crate) fn readable(descriptor: impl AsFd, until: Instant) -> bool {
             Ok(_) => return true,
         }
     }
+}
+
+/// Does things side by side that cannot be broken off, and returns what came of those that were
+/// done in time.
+pub(crate) fn gather<T: Send + 'static>(
+    works: Vec<impl FnOnce() -> T + Send + 'static>,
+    until: Instant,
+) -> Vec<Option<T>> {
+    let begun: Vec<_> = works
+        .into_iter()
+        .map(|work| {
+            let (done, result) = mpsc::channel();
+            // It ends with the process at the latest, and then nobody is left to hear of it.
+            let _thread = thread::spawn(move || done.send(work()));
+            result
+        })
+        .collect();
+    begun.into_iter().map(|result| result.recv_timeout(left(until)).ok()).collect()
 }
 
 /// How long it is until then.
