@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `unit-stopper` | stops systemd units in order, or a process, and waits until they are down |
 //! | `volume-sync` | writes to the disks what the kernel still holds, and freezes file systems |
+//! | `signal-checkpoint` | tells a program by a signal to save, and waits until it did |
 //!
 //! Invariants: no shell; programs are found in fixed directories, get their arguments as a list and
 //! an end, and what they say is bounded; every wait ends with the time of the step; process 1, the
@@ -15,6 +16,7 @@ mod process;
 mod program;
 mod report;
 mod signal;
+mod signal_checkpoint;
 mod step;
 mod target;
 mod unit_stopper;
@@ -22,5 +24,6 @@ mod volume_sync;
 mod wait;
 
 pub use program::Programs;
+pub use signal_checkpoint::SignalCheckpoint;
 pub use unit_stopper::UnitStopper;
 pub use volume_sync::{VolumeSync, guard_volumes};

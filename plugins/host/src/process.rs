@@ -121,6 +121,22 @@ pub(crate) fn all() -> Vec<(i32, Stat)> {
     found
 }
 
+/// The processes that these have started, and all below them.
+pub(crate) fn below(pids: &[i32]) -> Vec<(i32, Stat)> {
+    let all = all();
+    let mut parents = pids.to_vec();
+    let mut found: Vec<(i32, Stat)> = Vec::new();
+    while let Some(parent) = parents.pop() {
+        for child in all.iter().filter(|(_, stat)| stat.parent == parent) {
+            if found.iter().all(|known| known != child) {
+                parents.push(child.0);
+                found.push(child.clone());
+            }
+        }
+    }
+    found
+}
+
 /// The processes that are never touched: process 1, this one, and all between them.
 pub(crate) fn untouchable() -> Vec<i32> {
     let mut line = vec![1];

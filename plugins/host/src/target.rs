@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use snooze_plugin::{Config, Setting};
 
-use crate::process::{self, Process};
+use crate::process::{self, Process, Stat};
 
 /// How much younger than its pid file's last change a process may be. The start is known to a
 /// second, and the clock may have been set between the two; a number is used again much later.
@@ -28,6 +28,17 @@ const ROOT: u32 = 0;
 pub(crate) struct Target {
     pid_file: Option<PathBuf>,
     name: Option<String>,
+}
+
+/// Who around a process is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// It alone.
+    Process,
+    /// All of its process group.
+    Group,
+    /// All that it has started, and what these have started; not itself.
+    Children,
 }
 
 /// Why it is not clear, or not safe to say, which process is meant.
@@ -88,8 +99,7 @@ impl Target {
                 let named = process::all().into_iter().filter(|(pid, stat)| {
                     !untouchable.contains(pid) && self.is_named(*pid, &stat.name)
                 });
-                let opened = named.map(|(pid, _)| open(pid));
-                opened.filter_map(Result::transpose).collect()
+                named.map(|seen| open_seen(&seen)).filter_map(Result::transpose).collect()
             }
         }
     }
@@ -140,6 +150,41 @@ impl Target {
     }
 }
 
+impl Scope {
+    pub(crate) const WORDS: [&str; 3] = ["process", "group", "children"];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Group => "group",
+            Self::Children => "children",
+        }
+    }
+
+    pub(crate) fn named(word: &str) -> Option<Self> {
+        [Self::Process, Self::Group, Self::Children]
+            .into_iter()
+            .find(|scope| scope.as_str() == word)
+    }
+
+    /// The processes that are meant when these are the target.
+    pub(crate) fn around(self, found: Vec<Process>) -> Result<Vec<Process>, TargetError> {
+        let pids: Vec<i32> = found.iter().map(|process| process.pid).collect();
+        let groups: Vec<i32> = found.iter().map(|process| process.stat.group).collect();
+        let mut meant: Vec<(i32, Stat)> = match self {
+            Self::Process => return Ok(found),
+            Self::Group => process::all(),
+            Self::Children => process::below(&pids),
+        };
+        let untouchable = process::untouchable();
+        meant.retain(|(pid, stat)| {
+            let is_meant = self == Self::Children || groups.contains(&stat.group);
+            is_meant && !untouchable.contains(pid)
+        });
+        meant.iter().map(open_seen).filter_map(Result::transpose).collect()
+    }
+}
+
 /// What a pid file says, and how far it is to be believed.
 struct Noted {
     pid: i32,
@@ -167,6 +212,11 @@ impl Noted {
         let changed = meta.modified().map_err(failed)?;
         Ok(Some(Self { pid, owner: meta.uid(), changed }))
     }
+}
+
+/// Opens a process that was seen, if the number is still its own.
+fn open_seen((pid, stat): &(i32, Stat)) -> Result<Option<Process>, TargetError> {
+    Ok(open(*pid)?.filter(|process| process.stat.started == stat.started))
 }
 
 fn open(pid: i32) -> Result<Option<Process>, TargetError> {

@@ -113,6 +113,12 @@ impl Drop for Running {
     }
 }
 
+/// Kills the children of a process.
+pub(crate) fn kill_below(parent: i32) {
+    let parent = format!("-P{parent}");
+    let _ = Command::new("pkill").args(["-KILL", &parent]).status().unwrap();
+}
+
 /// What a program answers to `Info`.
 pub(crate) fn info_of(program: &str) -> Value {
     let mut child =

@@ -13,5 +13,6 @@
 
 mod common;
 mod pages;
+mod signal_checkpoint;
 mod unit_stopper;
 mod volume_sync;
