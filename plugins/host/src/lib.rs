@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `unit-stopper` | stops systemd units in order, or a process, and waits until they are down |
 //! | `volume-sync` | writes to the disks what the kernel still holds, and freezes file systems |
+//! | `container-stopper` | stops containers by label, in order, each with its own time-out |
 //! | `signal-checkpoint` | tells a program by a signal to save, and waits until it did |
 //!
 //! Invariants: no shell; programs are found in fixed directories, get their arguments as a list and
@@ -12,6 +13,7 @@
 //! it was looked at, so that its number cannot come to mean another one; in a drill and with
 //! `dry_run` nothing is changed. What is said to be done was read back.
 
+mod container_stopper;
 mod process;
 mod program;
 mod report;
@@ -23,6 +25,7 @@ mod unit_stopper;
 mod volume_sync;
 mod wait;
 
+pub use container_stopper::ContainerStopper;
 pub use program::Programs;
 pub use signal_checkpoint::SignalCheckpoint;
 pub use unit_stopper::UnitStopper;

@@ -12,6 +12,7 @@
 )]
 
 mod common;
+mod container_stopper;
 mod pages;
 mod signal_checkpoint;
 mod unit_stopper;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use host_plugins::{SignalCheckpoint, UnitStopper, VolumeSync};
+use host_plugins::{ContainerStopper, SignalCheckpoint, UnitStopper, VolumeSync};
 use serde_json::Value;
 use snooze_plugin::Plugin;
 
@@ -39,6 +39,7 @@ fn the_page_of_each_plugin_tells_its_settings_and_permissions_and_shows_a_policy
 
 fn plugins() -> Vec<Box<dyn Plugin>> {
     vec![
+        Box::new(ContainerStopper::default()),
         Box::new(SignalCheckpoint::default()),
         Box::new(UnitStopper::default()),
         Box::new(VolumeSync::default()),
