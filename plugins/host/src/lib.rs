@@ -2,6 +2,7 @@
 //!
 //! | program | does |
 //! |---|---|
+//! | `slurm-requeue` | puts the Slurm jobs of this node back into the queue |
 //! | `unit-stopper` | stops systemd units in order, or a process, and waits until they are down |
 //! | `volume-sync` | writes to the disks what the kernel still holds, and freezes file systems |
 //! | `container-stopper` | stops containers by label, in order, each with its own time-out |
@@ -19,6 +20,7 @@ mod program;
 mod report;
 mod signal;
 mod signal_checkpoint;
+mod slurm_requeue;
 mod step;
 mod target;
 mod unit_stopper;
@@ -28,5 +30,6 @@ mod wait;
 pub use container_stopper::ContainerStopper;
 pub use program::Programs;
 pub use signal_checkpoint::SignalCheckpoint;
+pub use slurm_requeue::SlurmRequeue;
 pub use unit_stopper::UnitStopper;
 pub use volume_sync::{VolumeSync, guard_volumes};

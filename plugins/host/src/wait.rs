@@ -12,10 +12,15 @@ use rustix::io::Errno;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits a moment; `false` when the time is over.
-#[expect(clippy::disallowed_methods, reason = "bounded by `until`, in a process of its own")]
 pub(crate) fn pause(until: Instant) -> bool {
+    pause_for(PAUSE, until)
+}
+
+/// Waits for so long; `false` when the time is over.
+#[expect(clippy::disallowed_methods, reason = "bounded by `until`, in a process of its own")]
+pub(crate) fn pause_for(pause: Duration, until: Instant) -> bool {
     let left = left(until);
-    thread::sleep(PAUSE.min(left));
+    thread::sleep(pause.min(left));
     !left.is_zero()
 }
 

@@ -15,5 +15,6 @@ mod common;
 mod container_stopper;
 mod pages;
 mod signal_checkpoint;
+mod slurm_requeue;
 mod unit_stopper;
 mod volume_sync;

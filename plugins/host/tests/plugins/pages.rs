@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use host_plugins::{ContainerStopper, SignalCheckpoint, UnitStopper, VolumeSync};
+use host_plugins::{ContainerStopper, SignalCheckpoint, SlurmRequeue, UnitStopper, VolumeSync};
 use serde_json::Value;
 use snooze_plugin::Plugin;
 
@@ -41,6 +41,7 @@ fn plugins() -> Vec<Box<dyn Plugin>> {
     vec![
         Box::new(ContainerStopper::default()),
         Box::new(SignalCheckpoint::default()),
+        Box::new(SlurmRequeue::default()),
         Box::new(UnitStopper::default()),
         Box::new(VolumeSync::default()),
     ]
