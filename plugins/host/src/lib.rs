@@ -6,6 +6,7 @@
 //! | `unit-stopper` | stops systemd units in order, or a process, and waits until they are down |
 //! | `volume-sync` | writes to the disks what the kernel still holds, and freezes file systems |
 //! | `container-stopper` | stops containers by label, in order, each with its own time-out |
+//! | `criu-checkpointer` | writes a process to image files, from which CRIU can start it again |
 //! | `signal-checkpoint` | tells a program by a signal to save, and waits until it did |
 //!
 //! Invariants: no shell; programs are found in fixed directories, get their arguments as a list and
@@ -15,6 +16,7 @@
 //! `dry_run` nothing is changed. What is said to be done was read back.
 
 mod container_stopper;
+mod criu_checkpointer;
 mod process;
 mod program;
 mod report;
@@ -28,6 +30,7 @@ mod volume_sync;
 mod wait;
 
 pub use container_stopper::ContainerStopper;
+pub use criu_checkpointer::CriuCheckpointer;
 pub use program::Programs;
 pub use signal_checkpoint::SignalCheckpoint;
 pub use slurm_requeue::SlurmRequeue;

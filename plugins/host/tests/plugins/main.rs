@@ -13,6 +13,7 @@
 
 mod common;
 mod container_stopper;
+mod criu_checkpointer;
 mod pages;
 mod signal_checkpoint;
 mod slurm_requeue;

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use host_plugins::{ContainerStopper, SignalCheckpoint, SlurmRequeue, UnitStopper, VolumeSync};
+use host_plugins::{
+    ContainerStopper, CriuCheckpointer, SignalCheckpoint, SlurmRequeue, UnitStopper, VolumeSync,
+};
 use serde_json::Value;
 use snooze_plugin::Plugin;
 
@@ -40,6 +42,7 @@ fn the_page_of_each_plugin_tells_its_settings_and_permissions_and_shows_a_policy
 fn plugins() -> Vec<Box<dyn Plugin>> {
     vec![
         Box::new(ContainerStopper::default()),
+        Box::new(CriuCheckpointer::default()),
         Box::new(SignalCheckpoint::default()),
         Box::new(SlurmRequeue::default()),
         Box::new(UnitStopper::default()),
