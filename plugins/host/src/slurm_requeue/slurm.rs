@@ -1,4 +1,4 @@
-//! The commands of Slurm (squeue(1), scontrol(1), scancel(1); read for 22.05 to 24.05).
+//! The commands of Slurm (squeue(1), scontrol(1), scancel(1); tried with 22.05).
 
 use std::time::Instant;
 

