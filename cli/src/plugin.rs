@@ -3,6 +3,7 @@
 mod child;
 mod install;
 mod package;
+mod scaffold;
 mod trial;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,13 @@ pub(crate) enum Verb {
     /// Show all that is known of a plugin
     #[command(after_help = "Example: snooze plugin info app-checkpointer")]
     Info(Named),
+    /// Write a new plugin: a project that works, with its own test
+    #[command(after_help = "\
+Examples: snooze plugin new backup --lang python
+          snooze plugin new backup --lang rust --dir ~/backup --sdk ~/cloudsnooze/plugins/sdk
+
+Nothing that is there is written over.")]
+    New(scaffold::Args),
     /// Drive a plugin through its whole life, and judge each point of the contract
     #[command(after_help = "\
 Examples: snooze plugin test ./backup.py
@@ -85,6 +93,7 @@ pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
             Ok(exit::OK)
         }
         Verb::Info(Named { name }) => info(name, context),
+        Verb::New(new) => scaffold::run(new, context),
         Verb::Test(test) => try_out(test, context),
         Verb::Install(args) => install::install(args, context),
         Verb::Update(args) => install::update(args, context),

@@ -4,6 +4,7 @@
 #![expect(clippy::panic, reason = "the helpers below are part of the tests")]
 #![expect(clippy::indexing_slicing, reason = "the helpers below are part of the tests")]
 
+mod authors;
 mod documents;
 mod fleet;
 mod install;

@@ -287,6 +287,7 @@ fn every_verb_shows_an_example_in_its_help() {
         &["status"][..],
         &["plugin", "list"],
         &["plugin", "info"],
+        &["plugin", "new"],
         &["plugin", "test"],
         &["plugin", "enable"],
         &["plugin", "disable"],
