@@ -37,7 +37,9 @@ Nothing that is there is written over.")]
 Examples: snooze plugin test ./backup.py
           snooze plugin test ./backup.py --config '{\"path\": \"/tmp/x\"}' --event custom.deploy
 
-The plugin gets an event that is marked as a drill, and may really act on it.
+The plugin gets good requests, wrong settings, an event of another type, one without time, and
+lines that are no requests. Events are marked as drills; it may really act on them.
+`none` is what it does not offer, which is no fault.
 Exit codes: 0 every point is kept, 1 one is not, 3 there is no such plugin.")]
     Test(Test),
     /// Install a plugin from an archive, if it is signed by a key of this instance
@@ -83,6 +85,10 @@ pub(crate) struct Test {
     /// How long it may take for the event
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     seconds: u64,
+    /// How many times as long as the contract says each answer may take, on a slow machine
+    #[arg(long, value_name = "FACTOR", env = "SNOOZE_PATIENCE", hide_env = true,
+        default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    patience: u32,
 }
 
 pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
@@ -253,8 +259,14 @@ fn sandbox(plugin: &Value) -> Vec<[String; 2]> {
 fn try_out(test: &Test, context: &Context) -> Result<u8, Failure> {
     let config = config(test.config.as_deref())?;
     let program = program(&test.plugin, context)?;
-    let event = trial::event(&test.event, test.seconds)?;
-    let trial = trial::Trial { program, config, event, seconds: test.seconds };
+    let Test { event, seconds, patience, .. } = test;
+    let trial = trial::Trial {
+        program,
+        config,
+        event: event.clone(),
+        seconds: *seconds,
+        patience: *patience,
+    };
     let points = trial.run()?;
     let failed = points.iter().filter(|point| point.verdict == trial::Verdict::Broken).count();
     let data = json!({

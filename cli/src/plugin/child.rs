@@ -93,23 +93,33 @@ impl Plugin {
     /// Writes a line and waits for the reply with its id.
     pub(super) fn ask(&mut self, line: &str, id: u64, limit: Duration) -> Result<Reply, String> {
         let until = Instant::now() + limit;
-        let stdin = self.stdin.as_ref().ok_or("its stdin is closed")?;
-        stdin.send(line.to_owned()).map_err(|_gone| "it does not read its stdin")?;
+        self.write(line)?;
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let line = match self.lines.recv_timeout(left) {
-                Ok(line) => line?,
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!("no answer within {}", text::took(limit)));
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(format!("it ended without an answer{}", self.how_it_ended()));
-                }
-            };
+            let line = self.hear(until, limit)?;
             match read_reply(&line) {
                 Ok(reply) if reply.id == Some(id) => return Ok(reply),
                 Ok(_) => self.strays += 1,
                 Err(fault) => return Err(fault.to_string()),
+            }
+        }
+    }
+
+    /// Writes as it stands.
+    pub(super) fn write(&mut self, text: &str) -> Result<(), String> {
+        let stdin = self.stdin.as_ref().ok_or("its stdin is closed")?;
+        stdin.send(text.to_owned()).map_err(|_gone| "it does not read its stdin".to_owned())
+    }
+
+    /// The next line that it writes until then, which is after `limit`.
+    pub(super) fn hear(&mut self, until: Instant, limit: Duration) -> Result<Vec<u8>, String> {
+        let left = until.saturating_duration_since(Instant::now());
+        match self.lines.recv_timeout(left) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => {
+                Err(format!("no answer within {}", text::took(limit)))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(format!("it ended without an answer{}", self.how_it_ended()))
             }
         }
     }
@@ -124,6 +134,18 @@ impl Plugin {
     /// Closes its stdin, which tells it to end.
     pub(super) fn close(&mut self) {
         drop(self.stdin.take());
+    }
+
+    /// Asks it to end, with all that it started.
+    pub(super) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended long since.
+            let _ = kill_process_group(group, signal);
+        }
     }
 
     /// How it ended, once it has.
@@ -147,10 +169,7 @@ impl Plugin {
 
 impl Drop for Plugin {
     fn drop(&mut self) {
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // It may have ended long since.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        self.signal(Signal::KILL);
         let _ = self.child.wait();
     }
 }

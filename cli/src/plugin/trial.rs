@@ -1,16 +1,23 @@
-//! The contract of plugins, held against one of them point by point.
+//! The contract of plugins, held against one of them point by point: under good conditions, then
+//! with bad settings, bad requests and no time, and at its end.
+//!
+//! What a plugin need not do is never held against it.
+
+mod end;
+mod settings;
+mod talk;
+mod unusual;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use snooze_event::{IncidentKey, PluginName, wire};
-use snooze_plugin::wire::{Answer, Method, request_line};
-use snooze_plugin::{Handled, Info, Metrics, PROTOCOL, Vote};
-use snoozed::launch::inspect;
+use snooze_event::{IncidentKey, wire};
+use snooze_plugin::Metrics;
+use snooze_plugin::wire::Method;
 
-use super::child::Plugin;
+use self::talk::Talk;
 use crate::failure::Failure;
 use crate::{rehearse, text};
 
@@ -18,6 +25,13 @@ use crate::{rehearse, text};
 const START: Duration = Duration::from_secs(10);
 /// How long one call that is no event may take, as in the daemon.
 const CALL: Duration = Duration::from_secs(5);
+/// How long a plugin may take to see that it has no time.
+const LATE: Duration = Duration::from_secs(2);
+/// How long a plugin may take to end after SIGTERM.
+const TERM: Duration = Duration::from_secs(2);
+
+/// What an event without time leaves.
+const NO_TIME: Duration = Duration::from_millis(200);
 
 /// What to try.
 #[derive(Debug)]
@@ -26,10 +40,12 @@ pub(super) struct Trial {
     pub(super) program: Vec<PathBuf>,
     /// Its configuration.
     pub(super) config: Map<String, Value>,
-    /// The event it gets.
-    pub(super) event: Value,
+    /// The type of the event it gets.
+    pub(super) event: String,
     /// How long it may take for that.
     pub(super) seconds: u64,
+    /// How many times as long as the contract says everything may take.
+    pub(super) patience: u32,
 }
 
 /// One point of the contract, and how the plugin did.
@@ -67,6 +83,10 @@ impl Verdict {
 }
 
 impl Point {
+    fn broken(name: &'static str, start: Instant, text: String) -> Self {
+        Self { name, verdict: Verdict::Broken, text, took: start.elapsed() }
+    }
+
     /// The point for machines.
     pub(super) fn data(&self) -> Value {
         json!({
@@ -97,49 +117,81 @@ pub(super) fn person(points: &[Point]) -> String {
     )
 }
 
-/// An event as the daemon would write it, marked as a drill.
-pub(super) fn event(kind: &str, seconds: u64) -> Result<Value, Failure> {
+/// An event as the daemon would write it, marked as a drill. Each has an incident of its own.
+fn event(kind: &str, left: Duration, incident: &str) -> Result<Value, Failure> {
     let now = Timestamp::now();
-    let left = Duration::from_secs(seconds);
-    let members = json!({ "drill": true, "deadline_seconds": seconds,
+    let members = json!({ "drill": true, "deadline_seconds": left.as_secs_f64(),
         "data": { "action": "terminate", "instanceID": "i-0123456789abcdef0" } });
     let members = members.as_object().cloned().unwrap_or_default();
     let event = rehearse::plain(kind, members, now)?;
-    let incident = IncidentKey::stored("i-0123456789abcdef0/plugin-test");
+    let incident = IncidentKey::stored(&format!("i-0123456789abcdef0/plugin-test/{incident}"));
     Ok(wire::plugin::write(&event, left, None, Some("m7g.large"), &incident, 1))
 }
 
 impl Trial {
     /// Drives the plugin through its life.
     pub(super) fn run(&self) -> Result<Vec<Point>, Failure> {
+        let events = Events::new(&self.event, Duration::from_secs(self.seconds))?;
         let start = Instant::now();
-        let plugin = Plugin::start(&self.program).map_err(|source| {
+        let mut talk = Talk::start(&self.program, self.patience).map_err(|source| {
             let file = self.program.first().map(|path| path.display().to_string());
             Failure::file(file.unwrap_or_default(), format!("cannot be started: {source}"))
         })?;
-        let mut talk = Talk { plugin, next: 1, points: Vec::new(), jsonrpc: false };
         talk.file(&self.program);
         if talk.info(start) {
-            self.talk(&mut talk);
+            self.talk(&mut talk, &events);
             talk.end();
+            talk.look_back();
+            talk.points.extend(end::points(&self.program, self.patience));
+        } else {
+            talk.look_back();
         }
-        talk.look_back();
         Ok(talk.points)
     }
 
-    fn talk(&self, talk: &mut Talk) {
-        talk.done("Configure", Method::Configure, json!({ "config": self.config }));
+    fn talk(&self, talk: &mut Talk, events: &Events) {
+        talk.info_again();
+        if talk.done("Configure", Method::Configure, json!({ "config": self.config })) {
+            talk.settings(&self.config);
+        }
         talk.done("Initialize", Method::Initialize, json!({}));
-        talk.events();
+        let supported = talk.events();
         talk.done("Health", Method::Health, json!({}));
         for (name, metrics) in
             [("CheckIdle, at rest", metrics(0.4)), ("CheckIdle, busy", metrics(97.0))]
         {
             talk.vote(name, &metrics);
         }
-        talk.handle(&self.event, Duration::from_secs(self.seconds));
+        if talk.handle(&events.given, Duration::from_secs(self.seconds)) {
+            talk.other_event(&events.others, supported.as_deref());
+            talk.late_event(&events.late);
+            talk.dry_run(&self.config, &events.dry);
+        }
         talk.unknown();
+        talk.two_at_once();
         talk.done("Health after that", Method::Health, json!({}));
+    }
+}
+
+/// The events of a trial.
+struct Events {
+    given: Value,
+    /// Some of them are of no type that the plugin handles.
+    others: Vec<Value>,
+    late: Value,
+    dry: Value,
+}
+
+impl Events {
+    fn new(kind: &str, left: Duration) -> Result<Self, Failure> {
+        let others = ["system.disk.low", "custom.plugin-test", "cloud.spot.rebalance"];
+        let others = others.iter().filter(|other| **other != kind);
+        Ok(Self {
+            given: event(kind, left, "given")?,
+            others: others.map(|other| event(other, left, "other")).collect::<Result<_, _>>()?,
+            late: event(kind, NO_TIME, "late")?,
+            dry: event(kind, left, "dry-run")?,
+        })
     }
 }
 
@@ -151,185 +203,5 @@ fn metrics(percent: f64) -> Metrics {
         disk_io: percent,
         timestamp: Timestamp::now().as_second(),
         ..Metrics::default()
-    }
-}
-
-/// A talk with a plugin, and what came of it so far.
-struct Talk {
-    plugin: Plugin,
-    next: u64,
-    points: Vec<Point>,
-    jsonrpc: bool,
-}
-
-impl Talk {
-    fn note(&mut self, name: &'static str, start: Instant, seen: Result<String, String>) {
-        let (verdict, text) = match seen {
-            Ok(text) => (Verdict::Kept, text),
-            Err(text) => (Verdict::Broken, text),
-        };
-        self.points.push(Point { name, verdict, text, took: start.elapsed() });
-    }
-
-    fn absent(&mut self, name: &'static str, start: Instant) {
-        let text = "the plugin does not know the method".to_owned();
-        let took = start.elapsed();
-        self.points.push(Point { name, verdict: Verdict::Absent, text, took });
-    }
-
-    fn call(&mut self, method: Method, params: Value, limit: Duration) -> Result<Answer, String> {
-        let id = self.next;
-        self.next += 1;
-        let params = params.as_object().cloned().unwrap_or_default();
-        let line = request_line(method, params, id, self.jsonrpc);
-        self.plugin.ask(&line, id, limit).map(|reply| reply.answer)
-    }
-
-    /// Whether the daemon would run the file: its name, owner and mode, and its directory's.
-    fn file(&mut self, program: &[PathBuf]) {
-        // More than one word is a built-in plugin, which has no file of its own.
-        let [path] = program else { return };
-        let (Some(directory), Some(file)) = (path.parent(), path.file_name()) else { return };
-        let start = Instant::now();
-        let text = file.to_string_lossy();
-        let name = text.split_once('.').map_or(&*text, |(name, _)| name);
-        let seen = name.parse::<PluginName>().map_err(|why| why.to_string()).and_then(|name| {
-            inspect(directory, file, None).map_err(|why| why.to_string())?;
-            Ok(format!("{name}, as the daemon wants it"))
-        });
-        self.note("file", start, seen);
-    }
-
-    /// Whether it is worth going on.
-    fn info(&mut self, start: Instant) -> bool {
-        let seen = self.call(Method::Info, json!({}), START).and_then(|answer| {
-            let Answer::Result(value) = answer else {
-                return Err("no `Info`, which every plugin has".to_owned());
-            };
-            let info = Info::read(&value).map_err(|fault| fault.to_string())?;
-            info.protocol.common(PROTOCOL).map_err(|fault| fault.to_string())?;
-            self.jsonrpc = info.jsonrpc;
-            Ok(format!("{} {}", info.name, info.version))
-        });
-        let goes_on = seen.is_ok();
-        self.note("start and Info", start, seen);
-        goes_on
-    }
-
-    fn done(&mut self, name: &'static str, method: Method, params: Value) {
-        let start = Instant::now();
-        match self.call(method, params, CALL) {
-            Ok(Answer::NotSupported) => self.absent(name, start),
-            Ok(answer) => {
-                let seen = answer.done().map(|()| String::new());
-                self.note(name, start, seen);
-            }
-            Err(fault) => self.note(name, start, Err(fault)),
-        }
-    }
-
-    fn events(&mut self) {
-        let (name, start) = ("GetSupportedEvents", Instant::now());
-        match self.call(Method::GetSupportedEvents, json!({}), CALL) {
-            Ok(Answer::NotSupported) => self.absent(name, start),
-            Ok(Answer::Failed(fault)) | Err(fault) => self.note(name, start, Err(fault)),
-            Ok(answer) => {
-                let events = answer.supported_events();
-                let seen = events.map(|events| events.join(", "));
-                self.note(name, start, seen.ok_or_else(|| "expected a list of types".to_owned()));
-            }
-        }
-    }
-
-    fn vote(&mut self, name: &'static str, metrics: &Metrics) {
-        let start = Instant::now();
-        let answer =
-            match self.call(Method::CheckIdle, json!({ "metrics": metrics.to_value() }), CALL) {
-                Ok(answer) => answer,
-                Err(fault) => return self.note(name, start, Err(fault)),
-            };
-        match Vote::of(&answer) {
-            None => self.absent(name, start),
-            // Unable to find out is an answer too: what it asks may not be there.
-            Some(vote) => {
-                let seen = format!("{}: {}", vote.verdict.as_str(), vote.reason);
-                self.note(name, start, Ok(seen));
-            }
-        }
-    }
-
-    fn handle(&mut self, event: &Value, limit: Duration) {
-        let (name, start) = ("HandleEvent", Instant::now());
-        let seen = match self.call(Method::HandleEvent, json!({ "event": event }), limit) {
-            Ok(Answer::NotSupported) => return self.absent(name, start),
-            Ok(Answer::Failed(fault)) | Err(fault) => Err(fault),
-            Ok(Answer::Result(value)) => handled(&value),
-        };
-        self.note(name, start, seen);
-    }
-
-    fn unknown(&mut self) {
-        let (name, start) = ("unknown method", Instant::now());
-        let id = self.next;
-        self.next += 1;
-        let line = format!("{{\"method\":\"NoSuchMethod\",\"params\":{{}},\"id\":{id}}}\n");
-        let seen = match self.plugin.ask(&line, id, CALL).map(|reply| reply.answer) {
-            Ok(Answer::NotSupported) => Ok("says so".to_owned()),
-            Ok(Answer::Failed(fault)) => Err(format!(
-                "expected `{{\"result\":{{\"error\":\"Unknown method: X\"}}}}`: {fault}"
-            )),
-            Ok(Answer::Result(value)) => Err(format!("answers as if it knew it: {value}")),
-            Err(fault) => Err(fault),
-        };
-        self.note(name, start, seen);
-    }
-
-    /// Asks it to end, and looks how it does.
-    fn end(&mut self) {
-        let start = Instant::now();
-        // A plugin may end at once instead of answering.
-        let _ = self.call(Method::Shutdown, json!({}), CALL);
-        self.plugin.close();
-        let seen = match self.plugin.ended(CALL) {
-            Some(status) if status.success() => Ok(String::new()),
-            Some(status) => Err(format!("ended with {status}")),
-            None => Err(format!("still runs {} after its stdin was closed", text::took(CALL))),
-        };
-        self.note("Shutdown", start, seen);
-    }
-
-    /// What is to be said of the whole.
-    fn look_back(&mut self) {
-        if self.plugin.strays > 0 {
-            let text = format!(
-                "{} on stdout that answer nothing",
-                text::counted(self.plugin.strays, "line")
-            );
-            self.note("only answers on stdout", Instant::now(), Err(text));
-        }
-        let log = self.plugin.log();
-        let has_failed = self.points.iter().any(|point| point.verdict == Verdict::Broken);
-        if let (true, Some(line)) =
-            (has_failed, log.lines().rev().find(|line| !line.trim().is_empty()))
-        {
-            let text = format!("the last line it wrote: {line}");
-            let took = Duration::ZERO;
-            self.points.push(Point { name: "log", verdict: Verdict::Absent, text, took });
-        }
-    }
-}
-
-fn handled(value: &Value) -> Result<String, String> {
-    if value.as_bool().is_none() && value.get("handled").and_then(Value::as_bool).is_none() {
-        return Err("the answer has no `handled` that is true or false".to_owned());
-    }
-    let handled = Handled::read(value);
-    let status = handled.status.as_deref().unwrap_or_default();
-    match (handled.handled, handled.degraded()) {
-        (_, true) => {
-            Err(handled.error.unwrap_or_else(|| "it says that data is not safe".to_owned()))
-        }
-        (true, false) => Ok(format!("handled {status}")),
-        (false, false) => Ok("says that the event is not its business".to_owned()),
     }
 }

@@ -8,6 +8,7 @@ mod authors;
 mod documents;
 mod fleet;
 mod install;
+mod plugins;
 mod snooze;
 mod socket;
 mod verbs;

@@ -1,11 +1,8 @@
 //! Verbs that need no daemon.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-
 use crate::snooze::{Place, snooze};
 use expect_test::expect;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../events/samples");
 
@@ -183,91 +180,6 @@ fn an_event_without_an_action_is_told_without_one() {
     assert!(run.out.starts_with("event custom.deploy, from "), "{}", run.out);
 }
 
-// S0-13
-#[test]
-fn plugin_test_judges_the_example_in_shell() {
-    let place = Place::new();
-    // A checkout may be writable for a group, which the daemon refuses.
-    let plugin = place.program("hello.sh", include_str!("../../../plugins/examples/hello.sh"));
-    let run = snooze(["--json", "plugin", "test", &plugin]);
-    assert_eq!(run.code, 0, "{}", run.out);
-    let verdicts: Vec<String> = points(&run.json());
-    expect![[r#"
-        ok file
-        ok start and Info
-        none Configure
-        none Initialize
-        none GetSupportedEvents
-        none Health
-        none CheckIdle, at rest
-        none CheckIdle, busy
-        ok HandleEvent
-        ok unknown method
-        none Health after that
-        ok Shutdown"#]]
-    .assert_eq(&verdicts.join("\n"));
-}
-
-#[test]
-fn c11_plugin_test_names_what_a_broken_plugin_does() {
-    let place = Place::new();
-    let plugin = place.program(
-        "broken",
-        r#"#!/bin/sh
-        echo 'who am I' >&2
-        while read -r request; do
-            id=${request##*\"id\":}
-            case $request in
-                *'"Info"'*) echo "{\"result\":{\"name\":\"broken\"},\"id\":${id%\}}}" ;;
-                *'"HandleEvent"'*) printf '{"result":{"error":"no \\u001b[2Jway"},"id":%s}\n' "${id%\}}" ;;
-                *) echo "{\"result\":{\"success\":true,\"is_idle\":true,\"events\":[]},\"id\":${id%\}}}" ;;
-            esac
-        done
-        exit 4
-        "#,
-    );
-    let run = snooze(["plugin", "test", &plugin]);
-    assert_eq!(run.code, 1, "{}", run.out);
-    let failed: Vec<&str> = run.out.lines().filter(|line| line.starts_with("FAIL")).collect();
-    assert_eq!(failed.len(), 3, "{}", run.out);
-    assert!(failed[0].contains("HandleEvent") && !failed[0].contains('\u{1b}'), "{}", run.out);
-    assert!(failed[1].contains("unknown method"), "{}", run.out);
-    assert!(failed[2].contains("exit status: 4"), "{}", run.out);
-    assert!(run.out.contains("the last line it wrote: who am I"), "{}", run.out);
-}
-
-#[test]
-fn plugin_test_tells_of_a_file_that_the_daemon_would_not_run() {
-    let place = Place::new();
-    let hello = include_str!("../../../plugins/examples/hello.sh");
-    let open = place.program("open", hello);
-    fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
-    let nameless = place.program("under_score.sh", hello);
-    for (plugin, why) in [(open, "mode 0777"), (nameless, "\"under_score\" is not a plugin name")] {
-        let run = snooze(["plugin", "test", &plugin]);
-        assert_eq!(run.code, 1, "{}", run.out);
-        let first = run.out.lines().next().unwrap();
-        assert!(first.starts_with("FAIL  file") && first.contains(why), "{}", run.out);
-    }
-}
-
-#[test]
-fn plugin_test_of_what_is_no_plugin_ends_soon() {
-    let run = snooze(["plugin", "test", "/bin/true"]);
-    assert_eq!(run.code, 1);
-    assert!(run.out.contains("FAIL  start and Info"), "{}", run.out);
-    assert_eq!(snooze(["plugin", "test", "/no/such/plugin"]).code, 3);
-}
-
-#[test]
-fn plugin_test_of_a_plugin_that_floods_ends_soon() {
-    let place = Place::new();
-    let plugin = place.program("flood", "#!/bin/sh\nyes flood >&2 &\nyes flood\n");
-    let run = snooze(["plugin", "test", &plugin]);
-    assert_eq!(run.code, 1);
-    assert!(run.out.contains("broken reply: not JSON: `flood`"), "{}", run.out);
-}
-
 #[test]
 fn wrong_usage_ends_with_2_and_help_with_0() {
     let bare = snooze(["pattern", "test"]);
@@ -323,13 +235,4 @@ fn every_verb_shows_an_example_in_its_help() {
         let help = snooze(verb.iter().copied().chain(["--help"]));
         assert!(help.out.contains("Example"), "{verb:?}: {}", help.out);
     }
-}
-
-fn points(data: &Value) -> Vec<String> {
-    let points = data["points"].as_array().unwrap();
-    let text = |point: &Value, key: &str| point[key].as_str().unwrap().to_owned();
-    points
-        .iter()
-        .map(|point| format!("{} {}", text(point, "verdict"), text(point, "point")))
-        .collect()
 }
