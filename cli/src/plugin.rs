@@ -3,6 +3,7 @@
 mod child;
 mod install;
 mod package;
+mod doctor;
 mod scaffold;
 mod trial;
 
@@ -57,6 +58,15 @@ Exit codes: 0 installed, 1 not approved or there already, 2 nobody can be asked,
     /// Remove a plugin and its approval
     #[command(after_help = "Example: snooze plugin uninstall backup")]
     Uninstall(install::Uninstall),
+    /// Say why a plugin does not run, and what to do about it
+    #[command(after_help = "\
+Examples: snooze plugin doctor
+          snooze plugin doctor backup
+          snooze plugin doctor ./backup.py
+
+A file that the daemon would run is started, with the environment that the daemon gives it.
+Exit codes: 0 nothing keeps it from running, 1 something does, 3 there is no such plugin.")]
+    Doctor(doctor::Args),
     /// Switch a plugin on again
     #[command(after_help = "Example: snooze plugin enable app-checkpointer")]
     Enable(Named),
@@ -104,6 +114,7 @@ pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
         Verb::Install(args) => install::install(args, context),
         Verb::Update(args) => install::update(args, context),
         Verb::Uninstall(args) => install::uninstall(args, context),
+        Verb::Doctor(args) => doctor::run(args, context),
         Verb::Enable(Named { name }) => switch("PLUGIN_ENABLE", name, context),
         Verb::Disable(Named { name }) => switch("PLUGIN_DISABLE", name, context),
     }

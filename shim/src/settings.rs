@@ -343,7 +343,7 @@ fn plugins(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Plugins {
 }
 
 /// Where plugins are looked for when the settings do not say.
-const USUAL_DIRECTORIES: [&str; 3] = [
+pub const USUAL_DIRECTORIES: [&str; 3] = [
     "/usr/lib/cloudsnooze/plugins",
     "/etc/cloudsnooze/plugins",
     "/usr/local/share/cloudsnooze/plugins",

@@ -2,7 +2,6 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,12 +33,9 @@ pub(super) struct Plugin {
 }
 
 impl Plugin {
-    /// Starts a program with its arguments.
-    pub(super) fn start(program: &[PathBuf]) -> io::Result<Self> {
-        let (file, args) =
-            program.split_first().ok_or_else(|| io::Error::other("nothing to start"))?;
-        let mut child = Command::new(file)
-            .args(args)
+    /// Starts a program.
+    pub(super) fn start(mut command: Command) -> io::Result<Self> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -8,6 +8,7 @@ mod authors;
 mod documents;
 mod fleet;
 mod install;
+mod plugin_doctor;
 mod plugins;
 mod snooze;
 mod socket;

@@ -1,6 +1,8 @@
 //! Verbs against a socket that answers what a daemon would.
 
+use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -76,6 +78,51 @@ fn plugins_are_switched_by_name() {
     let off = daemon.snooze(&["plugin", "disable", "hello"]);
     assert_eq!(off.out, "hello is switched off, until the daemon starts anew\n");
     assert_eq!(daemon.snooze(&["plugin", "enable", "hello"]).out, "hello is switched on\n");
+}
+
+// S2-20, S2-22
+#[test]
+fn plugin_doctor_looks_at_all_that_the_daemon_knows() {
+    let place = Place::new();
+    let script = include_str!("../../../plugins/templates/sh/my-plugin.sh");
+    let (fine, open) = (place.program("fine.sh", script), place.program("open.sh", script));
+    fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+    let plugins = json!({
+        "found": [{ "name": "fine", "kind": "external", "path": fine }],
+        "refused": [{ "path": open, "reason": "it can be written by others: mode 0777" }],
+        "running": [
+            { "id": "orders/fine", "plugin": "fine", "state": "failed",
+              "last_error": "Configure: `path` is missing", "log": ["two", "one"] },
+            { "id": "orders/gone", "plugin": "gone", "state": "failed", "last_error": "no file" },
+        ],
+    });
+    let daemon = Daemon::start(move |_, _| Ok(plugins.clone()));
+    let run = daemon.snooze(&["plugin", "doctor"]);
+    assert_eq!(run.code, 1, "{}", run.out);
+    let said: Vec<&str> = run.out.lines().filter(|line| !line.starts_with("  ok")).collect();
+    let said = said.join("\n").replace(&place.path("").display().to_string(), "DIR/");
+    expect![[r#"
+        fine  DIR/fine.sh
+          FAIL  handler       orders/fine has failed: Configure: `path` is missing
+                do            mend that; the next event or a restart of the daemon starts it again
+                log           one
+                log           two
+        open  DIR/open.sh
+          FAIL  daemon        it can be written by others: mode 0777
+                do            mend that, then `systemctl restart snoozed`
+          FAIL  mode          it can be written by others: mode 0777
+                do            chmod go-w DIR/open.sh
+        gone
+          FAIL  daemon        the handler orders/gone needs it, and it is nowhere
+                do            put its file into one of `plugins.directories`, or mend the policy
+          FAIL  handler       orders/gone has failed: no file
+                do            mend that; the next event or a restart of the daemon starts it again
+        3 plugins: 5 faults, 0 warnings"#]]
+    .assert_eq(&said);
+    let one = daemon.snooze(&["plugin", "doctor", "gone"]);
+    assert!(one.out.ends_with("1 plugin: 2 faults, 0 warnings\n"), "{}", one.out);
+    let none = daemon.snooze(&["plugin", "doctor", "nobody"]);
+    assert_eq!(none.code, 3, "{none:?}");
 }
 
 // S1-70, D-22

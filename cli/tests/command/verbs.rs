@@ -201,6 +201,7 @@ fn every_verb_shows_an_example_in_its_help() {
         &["plugin", "info"],
         &["plugin", "new"],
         &["plugin", "test"],
+        &["plugin", "doctor"],
         &["plugin", "enable"],
         &["plugin", "disable"],
         &["event", "send"],

@@ -95,6 +95,7 @@ impl Process {
             .args(keeper_args(std::process::id(), &lock, confinement, target))
             .env_clear()
             .envs(environment(&entry.plugin))
+            .envs(environment(plugin.as_str()))
             .current_dir("/")
             // What a terminal sends to its foreground group is for the daemon alone.
             .process_group(0);
@@ -265,13 +266,14 @@ fn ending_of(status: std::io::Result<ExitStatus>, has_started: bool) -> Ending {
     }
 }
 
-/// All that a plugin finds in its environment.
-fn environment(plugin: &PluginName) -> [(&'static str, String); 4] {
+/// All that the plugin of that name finds in its environment; `PATH` comes first.
+#[must_use]
+pub fn environment(plugin: &str) -> [(&'static str, String); 4] {
     [
         ("PATH", PATH.to_owned()),
         ("LANG", "C.UTF-8".to_owned()),
         ("HOME", "/".to_owned()),
-        ("CLOUDSNOOZE_PLUGIN", plugin.to_string()),
+        ("CLOUDSNOOZE_PLUGIN", plugin.to_owned()),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! A talk with a plugin, under the conditions that it is made for.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -29,8 +30,12 @@ pub(super) struct Talk {
 impl Talk {
     /// Starts the program.
     pub(super) fn start(program: &[PathBuf], patience: u32) -> std::io::Result<Self> {
+        let (file, args) =
+            program.split_first().ok_or_else(|| std::io::Error::other("nothing to start"))?;
+        let mut command = Command::new(file);
+        command.args(args);
         Ok(Self {
-            plugin: Plugin::start(program)?,
+            plugin: Plugin::start(command)?,
             next: 1,
             points: Vec::new(),
             said: Value::Null,
