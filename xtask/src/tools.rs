@@ -26,6 +26,12 @@ const PROGRAMS: [(&str, &str); 4] = [
     ("mariadbd", "mariadb-server"),
     ("faketime", "faketime"),
     ("python3", "python3"),
+const PROGRAMS: [(&str, &str); 5] = [
+    ("redis-server", "redis-server"),
+    ("faketime", "faketime"),
+    ("python3", "python3"),
+    ("node", "nodejs"),
+    ("go", "golang-go"),
 ];
 
 /// Brings everything that is missing.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers below are part of the tests")]
 #![expect(clippy::panic, reason = "the helpers below are part of the tests")]
+#![expect(clippy::print_stdout, reason = "the helpers below are part of the tests")]
 #![expect(clippy::indexing_slicing, reason = "the helpers below are part of the tests")]
 
 mod authors;
@@ -13,3 +14,4 @@ mod plugins;
 mod snooze;
 mod socket;
 mod verbs;
+mod walks;
