@@ -1,9 +1,9 @@
 //! `snooze plugin`.
 
 mod child;
+mod doctor;
 mod install;
 mod package;
-mod doctor;
 mod scaffold;
 mod trial;
 

@@ -21,13 +21,9 @@ const PYTHON_REDIS: &str = "redis==5.2.1";
 const CLOUD: &str = include_str!("../cloud-requirements.txt");
 
 /// A program and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("redis-server", "redis-server"),
     ("mariadbd", "mariadb-server"),
-    ("faketime", "faketime"),
-    ("python3", "python3"),
-const PROGRAMS: [(&str, &str); 5] = [
-    ("redis-server", "redis-server"),
     ("faketime", "faketime"),
     ("python3", "python3"),
     ("node", "nodejs"),

@@ -10,6 +10,7 @@ use snooze_event::Severity;
 ///
 /// Everything that is absent or unreadable is empty, so that a plugin always gets its event.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct PluginEvent {
     /// What kind of event, for example `cloud.spot.interrupt`.
     pub kind: String,

@@ -81,6 +81,7 @@ impl Default for ProtocolRange {
     "the plugin speaks protocol {} to {}, this host {} to {}",
     .plugin.min, .plugin.max, .host.min, .host.max
 )]
+#[non_exhaustive]
 pub struct ProtocolMismatch {
     /// What the plugin speaks.
     pub plugin: ProtocolRange,

@@ -46,11 +46,12 @@ pub mod wire;
 pub use config::Config;
 pub use event::PluginEvent;
 pub use handled::Handled;
-pub use info::{Dependency, Info, PROTOCOL, ProtocolMismatch, ProtocolRange};
+pub use info::{Dependency, Info, NoName, PROTOCOL, ProtocolMismatch, ProtocolRange};
 pub use metrics::Metrics;
 pub use plugin::{Plugin, PluginError};
 pub use serve::{answer, serve, serve_dyn, serve_on};
 pub use setting::{Kind, Setting};
+pub use snooze_event::Severity;
 pub use vote::{Verdict, Vote};
 
 /// A text for people, made of one that a plugin sent: control characters become `?`.

@@ -23,6 +23,7 @@ use crate::printable;
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Setting {
     /// Its name.
     pub name: String,

@@ -21,7 +21,19 @@ fn the_document_shows_the_rust_example_that_is_compiled() {
         .flat_map(|line| [line, "\n"])
         .collect();
     assert!(example.contains("serve(Hello)"));
-    assert!(DOCUMENT.contains(&format!("```rust\n{example}```\n")), "rust differs");
+    let shown = format!("```rust\n{example}```\n");
+    assert!(DOCUMENT.contains(&shown), "rust differs");
+    assert!(include_str!("../README.md").contains(&shown), "the README differs");
+    assert!(include_str!("../examples/hello.rs").ends_with(&example), "the example differs");
+}
+
+#[test]
+fn the_example_is_the_plugin_that_a_new_project_begins_with() {
+    let code =
+        |text: &str| -> String { text.lines().skip_while(|l| !l.starts_with("use")).collect() };
+    let template = include_str!("../../templates/rust/src/main.rs");
+    let template = template.replace("my-plugin", "checkpoint").replace("MyPlugin", "Checkpoint");
+    assert_eq!(code(include_str!("../examples/checkpoint.rs")), code(&template));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::{MAX_LINE, MAX_OUTPUT};
 
 /// The plugin wrote more than a plugin may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TooMuchOutput {
     /// A line without an end.
     #[error("a line of more than {MAX_LINE} bytes")]

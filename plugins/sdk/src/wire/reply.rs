@@ -29,6 +29,7 @@ pub enum Answer {
 /// A line on stdout that is no reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("broken reply: {wrong}: `{excerpt}`")]
+#[non_exhaustive]
 pub struct BrokenReply {
     /// What is wrong with it.
     pub wrong: Wrong,
@@ -39,6 +40,7 @@ pub struct BrokenReply {
 /// What is wrong with a line that is no reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant is told by its text")]
+#[non_exhaustive]
 pub enum Wrong {
     #[error("longer than {MAX_LINE} bytes")]
     TooLong,

@@ -101,6 +101,7 @@ pub struct Request {
 
 /// The line is no request.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum NotARequest {
     /// Longer than [`MAX_REQUEST`].
     #[error("request line longer than {MAX_REQUEST} bytes")]
