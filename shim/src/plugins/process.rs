@@ -94,7 +94,6 @@ impl Process {
         command
             .args(keeper_args(std::process::id(), &lock, confinement, target))
             .env_clear()
-            .envs(environment(&entry.plugin))
             .envs(environment(plugin.as_str()))
             .current_dir("/")
             // What a terminal sends to its foreground group is for the daemon alone.
