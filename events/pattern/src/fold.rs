@@ -15,6 +15,10 @@ impl Folded {
         Folded { text: text.into() }
     }
 
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     pub(crate) fn equals(&self, text: &str) -> bool {
         self.after(text).is_some_and(str::is_empty)
     }

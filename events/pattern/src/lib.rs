@@ -34,6 +34,8 @@
 //!   grows with the size of the event times the size of the pattern and no faster.
 //! - [`Pattern::matches`] allocates nothing, unless a key of the event contains a dot and could
 //!   therefore stand for a path that the pattern names.
+//! - A [`PatternSet`] and an [`Index`] answer as their patterns do one by one. The time to answer
+//!   grows with the event and with the number of patterns that name the same values.
 //!
 //! # Limits
 //!
@@ -75,6 +77,7 @@ mod compile;
 mod error;
 mod explain;
 mod fold;
+mod index;
 mod json;
 mod matcher;
 mod number;
@@ -87,5 +90,6 @@ mod wildcard;
 
 pub use error::{CompileError, NotAnEvent};
 pub use explain::{Branch, Explanation, LeafReport};
+pub use index::Index;
 pub use pattern::Pattern;
 pub use set::PatternSet;

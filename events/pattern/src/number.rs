@@ -52,6 +52,11 @@ impl Operand {
         }
     }
 
+    /// The float nearest to it, `None` if there is none.
+    pub(crate) fn nearest(&self) -> Option<f64> {
+        (!self.nearest.is_nan()).then_some(self.nearest)
+    }
+
     pub(crate) fn equals(&self, number: Number<'_>) -> bool {
         self.order_of(number) == Some(Ordering::Equal)
     }

@@ -13,7 +13,7 @@ use crate::pattern::{Field, Node, Pattern, Wanted};
 
 /// Arrays directly inside arrays. A text cannot come near it; a value made in memory could go so
 /// deep that the stack would not hold the search.
-const ARRAYS: usize = 128;
+pub(crate) const ARRAYS: usize = 128;
 
 /// Keys with dots could stand for paths that the pattern names: the event is to be tidied first.
 #[derive(Debug)]

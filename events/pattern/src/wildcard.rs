@@ -28,6 +28,11 @@ impl Wildcard {
         Ok(Wildcard { text: text.into(), first, middle: pieces.collect(), last })
     }
 
+    /// What texts start with, and what they end with; the latter `None` when the former is all.
+    pub(crate) fn ends(&self) -> (&str, Option<&str>) {
+        (&self.first, self.last.as_deref())
+    }
+
     /// Takes each piece at the first place where it is found, which is never worse than a later one;
     /// so there is nothing to go back to.
     pub(crate) fn matches(&self, text: &str) -> bool {

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use snooze_pattern::Pattern;
+use snooze_pattern::{Pattern, PatternSet};
 
 /// The bar is 50 ms for an optimised build on a quiet machine; a test has neither.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -42,6 +42,14 @@ fn c9_values_made_deep_in_memory_are_answered() {
     at_once(|| assert!(!pattern.matches(&lists)));
     at_once(|| assert!(!pattern.explain(&lists).matched));
     assert!(Pattern::compile_value(&object).is_err());
+}
+
+#[test]
+fn c9_a_value_told_often_does_not_multiply_with_the_patterns_that_name_it() {
+    let pattern = Pattern::compile(r#"{"a": ["x"]}"#).unwrap();
+    let set: PatternSet<usize> = (0..20_000).map(|key| (key, pattern.clone())).collect();
+    let event = json!({"a": vec!["x"; 100_000]});
+    at_once(|| assert_eq!(set.matches(&event).count(), 20_000));
 }
 
 #[test]

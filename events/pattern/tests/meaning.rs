@@ -212,5 +212,7 @@ fn check(pattern: &str, events: &[(&str, bool)]) {
         let value: Value = serde_json::from_str(event).unwrap();
         assert_eq!(compiled.matches(&value), matches, "{pattern} {event} as a value");
         assert_eq!(compiled.explain(&value).matched, matches, "{pattern} {event} explained");
+        let set: PatternSet<()> = [((), compiled.clone())].into_iter().collect();
+        assert_eq!(set.matches(&value).next().is_some(), matches, "{pattern} {event} in a set");
     }
 }

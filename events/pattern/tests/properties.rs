@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use snooze_pattern::{CompileError, Pattern};
+use snooze_pattern::{CompileError, Index, Pattern, PatternSet};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -37,6 +37,24 @@ proptest! {
             prop_assert_eq!(pattern.matches_text(&event.to_string()).unwrap(), matched);
             prop_assert_eq!(pattern.explain(&event).matched, matched);
         }
+    }
+
+    #[test]
+    fn a_set_answers_as_its_patterns_do_one_by_one(
+        patterns in prop::collection::vec(rough_pattern(), 0..24),
+        own in event(), others in prop::collection::vec(event(), 8),
+    ) {
+        let own_pattern = own_pattern(&own);
+        let all = patterns.iter().chain(&own_pattern);
+        let patterns: Vec<Pattern> = all.filter_map(|it| Pattern::compile_value(it).ok()).collect();
+        let set: PatternSet<usize> = patterns.iter().cloned().enumerate().collect();
+        for event in others.iter().chain([&own]) {
+            let numbers = 0..patterns.len();
+            let expected: Vec<usize> = numbers.filter(|&it| patterns[it].matches(event)).collect();
+            let found: Vec<usize> = set.matches(event).copied().collect();
+            prop_assert_eq!(&found, &expected, "{}", event);
+        }
+        prop_assert_eq!(Index::new(&patterns), Index::new(&patterns));
     }
 
     #[test]

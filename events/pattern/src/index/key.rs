@@ -1,0 +1,197 @@
+//! What is looked up in an index: a value, or what can be said of one.
+
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use crate::address;
+use crate::json::number_of;
+use crate::matcher::{Like, Matcher};
+use crate::number::Number;
+use crate::pattern::Field;
+
+/// The longest start or end of a text that is looked up, in bytes.
+const LONGEST: usize = 64;
+
+/// What an event must have at a place so that a matcher can be true.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key<'a> {
+    Null,
+    Bool(bool),
+    /// The bits of the nearest float: numbers that are equal have the same.
+    Number(u64),
+    Text(&'a str),
+    Address(IpAddr),
+    /// A text of ASCII characters, in lower case.
+    Folded(Cow<'a, str>),
+    Start(&'a [u8]),
+    End(&'a [u8]),
+    /// Any scalar.
+    Present,
+}
+
+/// The keys of a field that must be there: an event that passes it has at least one of them.
+pub(super) fn of(field: &Field) -> Vec<Key<'_>> {
+    let keys: Option<Vec<Key<'_>>> = field.matchers.iter().map(of_matcher).collect();
+    keys.unwrap_or_else(|| vec![Key::Present])
+}
+
+fn of_matcher(matcher: &Matcher) -> Option<Key<'_>> {
+    match matcher {
+        Matcher::Null => Some(Key::Null),
+        Matcher::Bool(flag) => Some(Key::Bool(*flag)),
+        Matcher::Number(operand) => Some(Key::Number(bits(operand.nearest()?))),
+        Matcher::Text(text) => Some(Key::Text(text)),
+        Matcher::Address(_, address) => Some(Key::Address(*address)),
+        Matcher::Like(like) => of_like(like),
+        Matcher::Numeric(_)
+        | Matcher::Network(_)
+        | Matcher::But(_)
+        | Matcher::Present
+        | Matcher::Absent => None,
+    }
+}
+
+fn of_like(like: &Like) -> Option<Key<'_>> {
+    match like {
+        Like::Prefix(text) => start(text),
+        Like::Suffix(text) => end(text),
+        Like::Wildcard(wildcard) => match wildcard.ends() {
+            (text, None) => Some(Key::Text(text)),
+            (first, Some(last)) if first.len() < last.len() => end(last),
+            (first, Some(_)) => start(first),
+        },
+        // Only of ASCII letters is it certain that each has two cases, of one byte each.
+        Like::Folded(folded) if folded.text().is_ascii() => {
+            Some(Key::Folded(folded.text().to_ascii_lowercase().into()))
+        }
+        Like::Folded(_) | Like::FoldedPrefix(_) | Like::FoldedSuffix(_) => None,
+    }
+}
+
+/// Starts of few different lengths, so that few have to be looked up.
+fn start(text: &str) -> Option<Key<'_>> {
+    text.as_bytes().get(..length(text)?).map(Key::Start)
+}
+
+fn end(text: &str) -> Option<Key<'_>> {
+    let from = text.len().checked_sub(length(text)?)?;
+    text.as_bytes().get(from..).map(Key::End)
+}
+
+/// The largest power of two that is not longer than the text; `None` for an empty text.
+fn length(text: &str) -> Option<usize> {
+    text.len().checked_ilog2().map(|power| (1 << power).min(LONGEST))
+}
+
+/// Zero has two forms that are equal.
+fn bits(float: f64) -> u64 {
+    (float + 0.0).to_bits()
+}
+
+/// What is sought at one place.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Sought {
+    /// Stands for the path.
+    seed: u64,
+    exact: bool,
+    address: bool,
+    folded: bool,
+    present: bool,
+    /// Lengths of starts and ends.
+    starts: Vec<usize>,
+    ends: Vec<usize>,
+}
+
+impl Sought {
+    pub(super) fn at(path: &str) -> Sought {
+        Sought {
+            seed: hash(path),
+            exact: false,
+            address: false,
+            folded: false,
+            present: false,
+            starts: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, key: &Key<'_>) {
+        let add = |lengths: &mut Vec<usize>, length| {
+            if !lengths.contains(&length) {
+                lengths.push(length);
+            }
+        };
+        match key {
+            Key::Null | Key::Bool(_) | Key::Number(_) | Key::Text(_) => self.exact = true,
+            Key::Address(_) => self.address = true,
+            Key::Folded(_) => self.folded = true,
+            Key::Start(start) => add(&mut self.starts, start.len()),
+            Key::End(end) => add(&mut self.ends, end.len()),
+            Key::Present => self.present = true,
+        }
+    }
+
+    /// Keys that hash alike are taken for one another, which costs a needless look and no more.
+    pub(super) fn hash(&self, key: &Key<'_>) -> u64 {
+        hash((self.seed, key))
+    }
+
+    /// The keys of a scalar, of the kinds that are sought.
+    pub(super) fn keys_of<'v>(&self, scalar: &'v Value, mut found: impl FnMut(Key<'v>)) {
+        if self.present {
+            found(Key::Present);
+        }
+        match scalar {
+            Value::Null if self.exact => found(Key::Null),
+            Value::Bool(flag) if self.exact => found(Key::Bool(*flag)),
+            Value::Number(number) if self.exact => {
+                found(Key::Number(bits(nearest(number_of(number)))));
+            }
+            Value::String(text) => self.keys_of_text(text, found),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => {}
+        }
+    }
+
+    fn keys_of_text<'v>(&self, text: &'v str, mut found: impl FnMut(Key<'v>)) {
+        if self.exact {
+            found(Key::Text(text));
+        }
+        if self.address
+            && let Some(address) = address::read(text)
+        {
+            found(Key::Address(address));
+        }
+        if self.folded {
+            found(Key::Folded(text.to_ascii_lowercase().into()));
+        }
+        let starts = self.starts.iter().filter_map(|length| text.as_bytes().get(..*length));
+        starts.for_each(|start| found(Key::Start(start)));
+        let ends = self.ends.iter().filter_map(|length| text.len().checked_sub(*length));
+        let ends = ends.filter_map(|from| text.as_bytes().get(from..));
+        ends.for_each(|end| found(Key::End(end)));
+    }
+}
+
+fn nearest(number: Number<'_>) -> f64 {
+    #[expect(clippy::as_conversions, reason = "rounded to the nearest, as in a text")]
+    match number {
+        Number::Written(text) => text.parse().unwrap_or(f64::NAN),
+        Number::Signed(integer) => integer as f64,
+        Number::Unsigned(integer) => integer as f64,
+        Number::Float(float) => float,
+    }
+}
+
+fn hash(value: impl Hash) -> u64 {
+    // Its keys are fixed, so that the index is the same each time.
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
