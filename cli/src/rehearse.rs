@@ -104,8 +104,8 @@ impl Rehearsal {
         let policies = policies.iter().map(|policy| Chosen {
             name: policy.name.to_string(),
             enabled: policy.enabled,
-            matches: policy.pattern.matches(&document),
-            why: policy.pattern.explain(&document).to_string(),
+            matches: policy.pattern.matches_view(&document),
+            why: policy.pattern.explain_view(&document).to_string(),
         });
         Self { policies: policies.collect(), event, plan, actions: None }
     }

@@ -113,7 +113,7 @@ fn hooks(fleet: &Fleet, known: &[Instance], shelf: Option<&Shelf>, found: &mut V
     let service = Groups::new(fleet.aws());
     for group in groups {
         if let Some(hooks) = asked(fleet, group, service.end_hooks(group), found) {
-            let policies = shelf.map(|shelf| shelf.policies.as_slice()).unwrap_or_default();
+            let policies = shelf.map(|shelf| &*shelf.policies).unwrap_or_default();
             found.extend(findings::of_hooks(group, &hooks, policies));
         }
     }

@@ -352,7 +352,7 @@ pub(crate) fn test(args: &Test, context: &Context) -> Result<u8, Failure> {
             for fault in &shelf.faults {
                 screen::complain(&format!("a stored policy cannot be used: {fault}\n"));
             }
-            shelf.policies
+            shelf.policies.into_policies()
         }
     };
     let mut rehearsals = Vec::new();

@@ -50,7 +50,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         screen::complain(&format!("a stored policy cannot be used: {fault}\n"));
     }
     let facts = facts(&event, &fleet)?;
-    let shelf = Shelf { policies: overlay(stored.policies, ours), ..stored };
+    let policies = overlay(stored.policies.into_policies(), ours).into();
+    let shelf = Shelf { policies, ..stored };
     let replayed = replay(&incident, &event, facts.as_ref(), &shelf);
     let (old, new) = (plan(&incident), plan(&replayed));
     let differs = diff::lines(&old, &new);

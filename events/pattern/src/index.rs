@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use self::key::{Key, Sought};
 use crate::pattern::{Field, Pattern};
-use crate::search::ARRAYS;
+use crate::search::{ARRAYS, Seen, Tree};
+use crate::view::View;
 
 /// An index over patterns, which go by their numbers in the order in which they were given.
 ///
@@ -79,6 +80,16 @@ impl Index {
     /// do not.
     #[must_use]
     pub fn candidates(&self, event: &Value) -> Vec<usize> {
+        self.candidates_of(event)
+    }
+
+    /// Like [`Index::candidates`], of an event made of parts.
+    #[must_use]
+    pub fn candidates_in_view(&self, event: &View<'_>) -> Vec<usize> {
+        self.candidates_of(event.json())
+    }
+
+    fn candidates_of(&self, event: &impl Tree) -> Vec<usize> {
         let mut hashes = Vec::new();
         self.top.walk(event, ARRAYS, &mut hashes);
         // An event that holds a value a thousand times is still looked up once.
@@ -98,22 +109,20 @@ impl Index {
 
 impl Place {
     /// Collects the hashes of what is found here and below.
-    fn walk(&self, value: &Value, arrays: usize, hashes: &mut Vec<u64>) {
-        match value {
-            Value::Object(members) => {
-                for (name, value) in members {
-                    if let Some(place) = self.find(name) {
-                        place.walk(value, ARRAYS, hashes);
-                    }
+    fn walk<T: Tree>(&self, value: &T, arrays: usize, hashes: &mut Vec<u64>) {
+        match value.seen() {
+            Seen::Object => value.each_member(&mut |key, value| {
+                if let Some(place) = self.find(key) {
+                    place.walk(value, ARRAYS, hashes);
                 }
-            }
-            Value::Array(_) if arrays == 0 => {}
-            Value::Array(values) => {
+            }),
+            Seen::List(_) if arrays == 0 => {}
+            Seen::List(values) => {
                 values.iter().for_each(|value| self.walk(value, arrays - 1, hashes));
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            Seen::Scalar(scalar) => {
                 if let Some(sought) = &self.sought {
-                    sought.keys_of(value, |key| hashes.push(sought.hash(&key)));
+                    sought.keys_of(scalar, |key| hashes.push(sought.hash(&key)));
                 }
             }
         }

@@ -10,6 +10,11 @@ use crate::number::Number;
 
 /// Nesting of a text, and segments of a path. Events of AWS services are less than ten deep.
 pub(crate) const DEPTH: usize = 32;
+/// How deep an event given as a value is looked into where that takes a copy of it.
+pub(crate) const VALUE_DEPTH: usize = 128;
+
+/// What an object holds.
+pub(crate) type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
 
 /// A JSON value that borrows from its text.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +25,7 @@ pub(crate) enum Json<'a> {
     Text(Cow<'a, str>),
     List(Vec<Json<'a>>),
     /// In the order of the text, with keys written twice; [`Json::tidy`] mends both.
-    Object(Vec<(Cow<'a, str>, Json<'a>)>),
+    Object(Members<'a>),
 }
 
 /// Where a text stops being what it should.
@@ -57,7 +62,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Looks at most `depth` levels deep; what lies below is left out.
+    /// Looks at most `depth` levels deep; what lies below is left out. Keys are in order.
     pub(crate) fn of(value: &'a Value, depth: usize) -> Json<'a> {
         match value {
             Value::Null => Json::Null,
@@ -68,12 +73,12 @@ impl<'a> Json<'a> {
             Value::Array(values) => {
                 Json::List(values.iter().map(|value| Json::of(value, depth - 1)).collect())
             }
-            Value::Object(members) => Json::Object(
-                members
-                    .iter()
-                    .map(|(key, value)| (Cow::Borrowed(key.as_str()), Json::of(value, depth - 1)))
-                    .collect(),
-            ),
+            Value::Object(members) => {
+                let of = |(key, value): (&'a String, &'a Value)| {
+                    (Cow::Borrowed(key.as_str()), Json::of(value, depth - 1))
+                };
+                Json::Object(in_order(members.iter().map(of).collect()))
+            }
         }
     }
 
@@ -90,6 +95,14 @@ impl<'a> Json<'a> {
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) => self,
         }
     }
+}
+
+/// Members by their keys; of a key that is there twice the last one.
+pub(crate) fn in_order<'a>(members: Members<'a>) -> Members<'a> {
+    if members.is_sorted_by(|(one, _), (other, _)| one < other) {
+        return members;
+    }
+    members.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()
 }
 
 pub(crate) fn number_of(number: &serde_json::Number) -> Number<'static> {

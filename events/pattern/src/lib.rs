@@ -85,7 +85,7 @@ mod pattern;
 mod search;
 mod set;
 pub mod suite;
-
+mod view;
 mod wildcard;
 
 pub use error::{CompileError, NotAnEvent};
@@ -93,3 +93,4 @@ pub use explain::{Branch, Explanation, LeafReport};
 pub use index::Index;
 pub use pattern::Pattern;
 pub use set::PatternSet;
+pub use view::View;

@@ -5,12 +5,10 @@ use serde_json::Value;
 use crate::compile::{self, Alternative};
 use crate::error::{CompileError, NotAnEvent};
 use crate::explain::{self, Explanation};
-use crate::json::{DEPTH, Fault, Json, Limit};
+use crate::json::{DEPTH, Fault, Json, Limit, VALUE_DEPTH};
 use crate::matcher::Matcher;
 use crate::search;
-
-/// How deep an event given as a value is looked into where that takes a copy of it.
-const VALUE_DEPTH: usize = 128;
+use crate::view::View;
 
 /// An event pattern, compiled once to be matched many times.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +77,12 @@ impl Pattern {
         search::matches(self, event).unwrap_or_else(|_dotted| self.matches_tidy(&tidy(event)))
     }
 
+    /// Like [`Pattern::matches`], of an event made of parts.
+    #[must_use]
+    pub fn matches_view(&self, event: &View<'_>) -> bool {
+        event.is_matched_by(self)
+    }
+
     /// Like [`Pattern::matches`], with every digit of the numbers in the text, of up to 1 MiB.
     ///
     /// # Errors
@@ -96,6 +100,12 @@ impl Pattern {
     #[must_use]
     pub fn explain(&self, event: &Value) -> Explanation {
         explain::explain(self, &tidy(event))
+    }
+
+    /// Like [`Pattern::explain`], of an event made of parts.
+    #[must_use]
+    pub fn explain_view(&self, event: &View<'_>) -> Explanation {
+        explain::explain(self, &event.json().clone().tidy())
     }
 
     /// The strings that the field at `path` (such as `detail.state`) is limited to; `None` when the

@@ -41,6 +41,9 @@ pub(crate) trait Tree: Sized {
     /// The value of a key, if this is an object that has it.
     fn member(&self, key: &str) -> Option<&Self>;
 
+    /// Shows each key of this object with its value.
+    fn each_member(&self, see: &mut dyn FnMut(&str, &Self));
+
     /// Whether this is an object with a key that begins with `name` and a dot.
     fn has_dotted(&self, name: &str) -> bool;
 }
@@ -169,9 +172,15 @@ impl Tree for Value {
             |key: &String| key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
         self.as_object().is_some_and(|members| members.keys().any(dotted))
     }
+
+    fn each_member(&self, see: &mut dyn FnMut(&str, &Value)) {
+        if let Value::Object(members) = self {
+            members.iter().for_each(|(key, value)| see(key, value));
+        }
+    }
 }
 
-/// A tidy one.
+/// One whose keys are in order.
 impl<'a> Tree for Json<'a> {
     fn seen(&self) -> Seen<'_, Json<'a>> {
         match self {
@@ -190,7 +199,17 @@ impl<'a> Tree for Json<'a> {
         members.get(at).map(|(_, value)| value)
     }
 
-    fn has_dotted(&self, _name: &str) -> bool {
-        false
+    fn has_dotted(&self, name: &str) -> bool {
+        let Json::Object(members) = self else { return false };
+        // The keys that begin with the name stand together.
+        let start = members.partition_point(|(key, _)| **key < *name);
+        let mut rest = members.iter().skip(start).map_while(|(key, _)| key.strip_prefix(name));
+        rest.any(|rest| rest.starts_with('.'))
+    }
+
+    fn each_member(&self, see: &mut dyn FnMut(&str, &Json<'a>)) {
+        if let Json::Object(members) = self {
+            members.iter().for_each(|(key, value)| see(key, value));
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What the index rules out, and what it must not.
 
+#![expect(clippy::unwrap_used, reason = "the helpers below are part of the tests")]
+
 use serde_json::{Value, json};
 use snooze_pattern::{Index, Pattern};
 

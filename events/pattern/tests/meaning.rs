@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers below are part of the tests")]
 
 use serde_json::{Value, json};
-use snooze_pattern::{Pattern, PatternSet};
+use snooze_pattern::{Pattern, PatternSet, View};
 
 #[test]
 fn fields_under_an_array_are_satisfied_by_one_element() {
@@ -202,6 +202,31 @@ fn a_set_names_the_patterns_that_match_in_order() {
     .collect();
     assert_eq!(set.matches(&json!({"a": [2, 3]})).collect::<Vec<_>>(), [&"two", &"any"]);
     assert_eq!(set.matches(&json!({})).count(), 0);
+}
+
+#[test]
+fn a_view_is_what_its_parts_are() {
+    let tags = json!({"a.b": "x", "c": [1, -1, 0.5, null]});
+    let view = View::object([
+        ("z", View::from("last")),
+        ("tags", View::of(&tags)),
+        ("number", View::from(7_u64)),
+        ("flag", View::from(true)),
+        ("z", View::from("z".to_owned())),
+    ]);
+    let value = json!({"tags": tags, "number": 7, "flag": true, "z": "z"});
+    assert_eq!(serde_json::to_value(&view).unwrap(), value);
+    for (pattern, matches) in [
+        (r#"{"z": ["z"], "number": [7], "flag": [true], "tags": {"c": [0.5]}}"#, true),
+        (r#"{"z": ["last"]}"#, false),
+        (r#"{"tags": {"a": {"b": ["x"]}}}"#, true),
+        (r#"{"tags": {"a": {"b": [{"exists": false}]}}}"#, false),
+    ] {
+        let pattern = Pattern::compile(pattern).unwrap();
+        assert_eq!(pattern.matches_view(&view), matches, "{pattern:?}");
+        assert_eq!(pattern.matches(&value), matches, "{pattern:?}");
+        assert_eq!(pattern.explain_view(&view), pattern.explain(&value));
+    }
 }
 
 /// Matches each event as text and as a value.

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use snooze_pattern::{CompileError, Index, Pattern, PatternSet};
+use snooze_pattern::{CompileError, Index, Pattern, PatternSet, View};
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
@@ -53,6 +53,10 @@ proptest! {
             let expected: Vec<usize> = numbers.filter(|&it| patterns[it].matches(event)).collect();
             let found: Vec<usize> = set.matches(event).copied().collect();
             prop_assert_eq!(&found, &expected, "{}", event);
+            let view = View::of(event);
+            let mut numbers = Index::new(&patterns).candidates_in_view(&view);
+            numbers.retain(|&number| patterns[number].matches_view(&view));
+            prop_assert_eq!(&numbers, &expected, "{}", event);
         }
         prop_assert_eq!(Index::new(&patterns), Index::new(&patterns));
     }

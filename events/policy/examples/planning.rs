@@ -1,4 +1,4 @@
-//! What `dispatch` thinks about an event, over and over: `planning TIMES`.
+//! What `dispatch` thinks about an event, over and over: `planning TIMES [POLICIES]`.
 //!
 //! Counted under valgrind, it tells how many instructions an event costs without any network: the
 //! difference of two runs, by the difference of their times, leaves out the start.
@@ -20,12 +20,17 @@ const EVENT: &str = include_str!("../../samples/event-spot-interruption-terminat
 const NOW: &str = "2026-03-14T09:26:54Z";
 
 fn main() -> ExitCode {
-    let times = std::env::args().nth(1).and_then(|text| text.parse::<u32>().ok());
-    let (Some(times), Ok(now)) = (times, NOW.parse::<Timestamp>()) else {
+    let mut args = std::env::args().skip(1);
+    let times = args.next().and_then(|text| text.parse::<u32>().ok());
+    let count = args.next().map_or(Some(POLICIES), |text| text.parse::<usize>().ok());
+    let (Some(times), Some(count), Ok(now)) = (times, count, NOW.parse::<Timestamp>()) else {
         return ExitCode::from(2);
     };
-    let policies: Vec<Policy> = (0..POLICIES).filter_map(policy).collect();
-    let shelf = Shelf { version: Some(7), policies, faults: Vec::new() };
+    let shelf = Shelf {
+        version: Some(7),
+        policies: (0..count).filter_map(policy).collect(),
+        faults: Vec::new(),
+    };
     let tags = [("role", "orders-db-7"), ("Name", "orders-db-7-a")];
     let facts = Facts {
         kind: Some("m6i.large".to_owned()),
@@ -37,7 +42,7 @@ fn main() -> ExitCode {
     for _ in 0..times {
         let planned = plan(black_box(EVENT), &facts, &shelf, now);
         // One policy of all is for this instance: the command to it, and an action.
-        if shelf.policies.len() != POLICIES || planned != 2 {
+        if shelf.policies.len() != count || planned != 2 {
             return ExitCode::FAILURE;
         }
     }

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use snooze_event::{Cause, Event, LossAction, wire};
 
-use crate::{ActionName, Facts, Plan, Policy, When, document, schedule, select, steps};
+use crate::{ActionName, Facts, Plan, PolicySet, When, document, schedule, steps};
 
 pub use key::{Claim, claim, of_loss};
 pub use report::{Report, StepReport};
@@ -168,7 +168,7 @@ pub struct Shelf {
     /// The version of the table; `None` when it could not be read.
     pub version: Option<u64>,
     /// Those that can be read.
-    pub policies: Vec<Policy>,
+    pub policies: PolicySet,
     /// What is wrong with the others.
     pub faults: Vec<crate::Fault>,
 }
@@ -204,9 +204,9 @@ impl Incident {
             incident.end("expired", By::Dispatch, "the event came too late to act on", now);
             return incident;
         }
-        let known = facts.cloned().unwrap_or_default();
-        let document = document(event, &known);
-        let selected = select(&shelf.policies, &document);
+        let nothing = Facts::default();
+        let document = document(event, facts.unwrap_or(&nothing));
+        let selected = shelf.policies.select(&document);
         let left = incident.deadline.map_or(snooze_event::SPOT_NOTICE, |deadline| {
             Duration::try_from(deadline.duration_since(now)).unwrap_or_default()
         });

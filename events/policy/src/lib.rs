@@ -1,7 +1,7 @@
 //! Policies: what operators store, checked, selected for an event and scheduled into a plan.
 //!
 //! The way of an event through this crate: [`document`] makes the JSON that patterns see,
-//! [`select`] finds the policies that match it, [`steps`] makes one step of each of their
+//! [`select`] finds the policies that match it (or a [`PolicySet`], for many events), [`steps`] makes one step of each of their
 //! handlers, and [`next`] says, as often as it is asked, which steps start with what budget and
 //! which are dropped and why. [`schedule`] asks `next` until nothing is pending, as if every
 //! step used its whole budget: the worst case, as a value that prints.
@@ -28,6 +28,7 @@ mod samples;
 mod schedule;
 mod secret;
 mod select;
+mod set;
 mod settings;
 mod step;
 
@@ -49,5 +50,6 @@ pub use policy::{
 pub use schedule::{INSTANT_BUDGET, Plan, PlannedStep, Turn, Why, misfits, next, schedule};
 pub use secret::{SecretRef, secret_reference};
 pub use select::{Facts, document, select};
+pub use set::PolicySet;
 pub use settings::from_settings;
 pub use step::{Step, StepId, all_steps, handled, merge, steps, undo_steps};

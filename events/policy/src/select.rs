@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
 use snooze_event::{Event, InstanceId};
+use snooze_pattern::View;
 
 use crate::Policy;
 
@@ -50,50 +50,56 @@ pub struct Facts {
 /// The document that `match` is applied to: the CloudEvents members of the event, and what is
 /// known about the instance as `instance`. What is not known is not there.
 #[must_use]
-pub fn document(event: &Event, facts: &Facts) -> Value {
+pub fn document<'a>(event: &'a Event, facts: &'a Facts) -> View<'a> {
     let id = facts.id.as_ref().or(event.instance.as_ref());
-    let mut members = Map::new();
-    let mut put = |key: &str, value: Value| members.insert(key.to_owned(), value);
-    put("specversion", Value::from("1.0"));
-    put("id", Value::from(event.id.as_str()));
-    put("source", Value::from(event.source.as_str()));
-    put("type", Value::from(event.kind.as_str()));
-    put("time", Value::from(event.time.to_string()));
-    put("severity", Value::from(event.severity.number()));
-    put("drill", Value::from(event.drill));
-    put("data", Value::Object(event.data.clone()));
-    put("instance", instance(event, facts, id));
-    if let Some(id) = event.instance.as_ref().or(id) {
-        put("subject", Value::from(id.as_str()));
-    }
-    if let Some(deadline) = event.deadline {
-        put("deadline", Value::from(deadline.to_string()));
-    }
-    Value::Object(members)
+    let subject = event.instance.as_ref().or(id).map(InstanceId::as_str);
+    // In the order of their names, which spares sorting them.
+    let members = [
+        ("data", Some(View::of_members(&event.data))),
+        ("deadline", event.deadline.map(|deadline| View::from(deadline.to_string()))),
+        ("drill", Some(View::from(event.drill))),
+        ("id", Some(View::from(event.id.as_str()))),
+        ("instance", Some(instance(event, facts, id))),
+        ("severity", Some(View::from(u64::from(event.severity.number())))),
+        ("source", Some(View::from(event.source.as_str()))),
+        ("specversion", Some(View::from("1.0"))),
+        ("subject", subject.map(View::from)),
+        ("time", Some(View::from(event.time.to_string()))),
+        ("type", Some(View::from(event.kind.as_str()))),
+    ];
+    View::object(members.into_iter().filter_map(|(key, value)| Some((key, value?))))
 }
 
-fn instance(event: &Event, facts: &Facts, id: Option<&InstanceId>) -> Value {
-    let known = [
-        ("id", id.map(InstanceId::as_str)),
-        ("type", facts.kind.as_deref()),
-        ("zone", facts.zone.as_deref()),
-        ("region", facts.region.as_deref().or(event.region.as_deref())),
-        ("account", facts.account.as_deref().or(event.account.as_deref())),
-        ("lifecycle", facts.lifecycle.as_deref()),
-        ("asg", facts.asg.as_deref()),
+fn instance<'a>(event: &'a Event, facts: &'a Facts, id: Option<&'a InstanceId>) -> View<'a> {
+    let tags = facts.tags.iter().map(|(key, tag)| (key.as_str(), View::from(tag.as_str())));
+    let text = |text: Option<&'a str>| text.map(View::from);
+    let members = [
+        ("account", text(facts.account.as_deref().or(event.account.as_deref()))),
+        ("asg", text(facts.asg.as_deref())),
+        ("id", text(id.map(InstanceId::as_str))),
+        ("lifecycle", text(facts.lifecycle.as_deref())),
+        ("region", text(facts.region.as_deref().or(event.region.as_deref()))),
+        ("tags", Some(View::object(tags))),
+        ("type", text(facts.kind.as_deref())),
+        ("zone", text(facts.zone.as_deref())),
     ];
-    let members = known.into_iter().filter_map(|(key, fact)| Some((key, Value::from(fact?))));
-    let tags = facts.tags.iter().map(|(key, tag)| (key.clone(), Value::from(tag.as_str())));
-    let tags = ("tags", Value::Object(tags.collect()));
-    Value::Object(members.chain([tags]).map(|(key, value)| (key.to_owned(), value)).collect())
+    View::object(members.into_iter().filter_map(|(key, value)| Some((key, value?))))
 }
 
 /// The policies that are switched on and match, ordered by name, so that the order does not
 /// depend on where they were stored.
 #[must_use]
-pub fn select<'a>(policies: &'a [Policy], document: &Value) -> Vec<&'a Policy> {
-    let matching = |policy: &&Policy| policy.enabled && policy.pattern.matches(document);
-    let mut selected: Vec<&Policy> = policies.iter().filter(matching).collect();
+pub fn select<'a>(policies: &'a [Policy], document: &View<'_>) -> Vec<&'a Policy> {
+    among(policies.iter(), document)
+}
+
+/// The same of those that could match.
+pub(crate) fn among<'a>(
+    policies: impl Iterator<Item = &'a Policy>,
+    document: &View<'_>,
+) -> Vec<&'a Policy> {
+    let matching = |policy: &&Policy| policy.enabled && policy.pattern.matches_view(document);
+    let mut selected: Vec<&Policy> = policies.filter(matching).collect();
     selected.sort_by(|one, other| one.name.cmp(&other.name));
     selected
 }
@@ -101,6 +107,7 @@ pub fn select<'a>(policies: &'a [Policy], document: &Value) -> Vec<&'a Policy> {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
+    use serde_json::Value;
     use snooze_event::EventType;
 
     use super::*;
@@ -108,7 +115,8 @@ mod tests {
 
     #[test]
     fn the_document_holds_the_event_and_the_instance() {
-        let document = document(&spot(), &facts());
+        let (event, facts) = (spot(), facts());
+        let document = document(&event, &facts);
         expect![[r#"
             {
               "data": {
@@ -143,7 +151,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_there() {
         let event = Event { deadline: None, instance: None, account: None, ..spot() };
-        let document = document(&event, &Facts::default());
+        let facts = Facts::default();
+        let document = serde_json::to_value(document(&event, &facts)).unwrap();
         assert_eq!(document.get("deadline"), None);
         assert_eq!(document.get("subject"), None);
         let instance = serde_json::json!({ "region": "eu-west-1", "tags": {} });
@@ -152,7 +161,8 @@ mod tests {
 
     #[test]
     fn every_member_that_a_pattern_may_name_is_there() {
-        let document = document(&spot(), &facts());
+        let (event, facts) = (spot(), facts());
+        let document = serde_json::to_value(document(&event, &facts)).unwrap();
         let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         let mut members = MEMBERS;
         members.sort_unstable();
@@ -185,7 +195,8 @@ mod tests {
         let named =
             |name: &str| policy(&ORDERS_DB.replace("\"orders-db\",", &format!("\"{name}\",")));
         let policies = ["b", "c", "a"].map(named);
-        let document = document(&spot(), &facts());
+        let (event, facts) = (spot(), facts());
+        let document = document(&event, &facts);
         let names = select(&policies, &document).into_iter().map(|policy| policy.name.as_str());
         assert_eq!(names.collect::<Vec<_>>(), ["a", "b", "c"]);
     }

@@ -223,7 +223,7 @@ fn opened(id: &str, event: &Event, actions: &Value) -> Incident {
         "actions": actions });
     let text = document.to_string().replace("http://", "https://");
     let policy = check(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
-    let shelf = Shelf { version: Some(3), policies: vec![policy], faults: Vec::new() };
+    let shelf = Shelf { version: Some(3), policies: vec![policy].into(), faults: Vec::new() };
     let facts = Facts { id: Some(instance()), ..Facts::default() };
     let opening = Opening {
         event,

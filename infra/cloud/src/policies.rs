@@ -96,7 +96,7 @@ impl Contents {
                 }
             }
         }
-        Shelf { version: Some(self.version), policies, faults }
+        Shelf { version: Some(self.version), policies: policies.into(), faults }
     }
 }
 

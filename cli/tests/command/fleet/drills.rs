@@ -86,7 +86,8 @@ async fn play(cloud: &Cloud, count: usize, outcomes: &BTreeMap<&str, &str>) {
         let facts = cloud.instances().read(&id).await.unwrap().unwrap().facts;
         let policy = ORDERS.replace("cloud.spot.interrupt", "cloud.instance.termination");
         let policies = [ORDERS, &policy].map(|text| snooze_policy::check(text).unwrap());
-        let shelf = Shelf { version: Some(1), policies: policies.to_vec(), faults: Vec::new() };
+        let policies = policies.into_iter().collect();
+        let shelf = Shelf { version: Some(1), policies, faults: Vec::new() };
         let claim = ledger::claim(&event);
         let open = |id: &str| {
             let opening = Opening {

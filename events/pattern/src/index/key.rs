@@ -4,11 +4,8 @@ use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
-use serde_json::Value;
-
 use crate::address;
-use crate::json::number_of;
-use crate::matcher::{Like, Matcher};
+use crate::matcher::{Like, Matcher, Scalar};
 use crate::number::Number;
 use crate::pattern::Field;
 
@@ -140,22 +137,16 @@ impl Sought {
     }
 
     /// The keys of a scalar, of the kinds that are sought.
-    pub(super) fn keys_of<'v>(&self, scalar: &'v Value, mut found: impl FnMut(Key<'v>)) {
+    pub(super) fn keys_of<'v>(&self, scalar: Scalar<'v>, mut found: impl FnMut(Key<'v>)) {
         if self.present {
             found(Key::Present);
         }
         match scalar {
-            Value::Null if self.exact => found(Key::Null),
-            Value::Bool(flag) if self.exact => found(Key::Bool(*flag)),
-            Value::Number(number) if self.exact => {
-                found(Key::Number(bits(nearest(number_of(number)))));
-            }
-            Value::String(text) => self.keys_of_text(text, found),
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::Array(_)
-            | Value::Object(_) => {}
+            Scalar::Text(text) => self.keys_of_text(text, found),
+            Scalar::Null | Scalar::Bool(_) | Scalar::Number(_) if !self.exact => {}
+            Scalar::Null => found(Key::Null),
+            Scalar::Bool(flag) => found(Key::Bool(flag)),
+            Scalar::Number(number) => found(Key::Number(bits(nearest(number)))),
         }
     }
 

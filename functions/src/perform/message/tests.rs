@@ -191,7 +191,7 @@ fn opened(event: &Event) -> Incident {
             "actions":[{"action":"notify"}]}"#,
     )
     .unwrap();
-    let shelf = Shelf { version: Some(3), policies: vec![policy], faults: Vec::new() };
+    let shelf = Shelf { version: Some(3), policies: vec![policy].into(), faults: Vec::new() };
     let known = facts();
     let lifecycle_budget = Duration::from_secs(120);
     let facts = known.facts();
