@@ -120,6 +120,11 @@ fn guard(text: &str) -> Result<(), ReadError> {
     if text.len() > MAX_EVENT {
         return Err(ReadError::Size { size: text.len(), limit: MAX_EVENT });
     }
+    // Most events are so small that counting brackets shows it, which is several times faster.
+    let brackets = || text.matches('{').count() + text.matches('[').count();
+    if text.len() <= MAX_VALUES && brackets() <= MAX_DEPTH {
+        return Ok(());
+    }
     let (mut depth, mut values) = (0_usize, 0_usize);
     let (mut quoted, mut escaped) = (false, false);
     for byte in text.bytes() {

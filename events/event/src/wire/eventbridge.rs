@@ -105,12 +105,12 @@ struct Envelope {
 
 /// `version` is not looked at: examples of AWS lack it, and it never was anything but 0.
 fn envelope(mut members: Map<String, Value>) -> Result<Envelope, ReadError> {
-    let text = |key, expected| {
-        let text = field::text(&members, key, key, expected)?;
-        if text.is_empty() || text.len() > 256 || text.contains(char::is_control) {
+    let mut text = |key, expected| {
+        let text = field::take_text(&mut members, key, expected)?;
+        if text.is_empty() || text.len() > 256 || field::has_control(&text) {
             return Err(field::wrong(key, &text.into(), expected));
         }
-        Ok(text.to_owned())
+        Ok(text)
     };
     let (detail_type, source) = (text("detail-type", "a name")?, text("source", "a name")?);
     let id = text("id", "an event id")?;
@@ -148,8 +148,9 @@ impl Envelope {
 
     /// The event, with all of the detail as its data.
     fn event(self, kind: EventType) -> Event {
-        let mut event = Event::new(kind, &self.source, self.time, self.id);
+        let mut event = Event::new(kind, "", self.time, self.id);
         event.drill = self.source == DRILL_SOURCE;
+        event.source = self.source;
         (event.account, event.region, event.replay) = (self.account, self.region, self.replay);
         event.data = self.detail;
         event

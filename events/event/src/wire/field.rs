@@ -32,6 +32,27 @@ pub(super) fn text<'a>(
     }
 }
 
+/// The same, taken out: what stays there is empty.
+pub(super) fn take_text(
+    members: &mut Map<String, Value>,
+    key: &str,
+    expected: &'static str,
+) -> Result<String, ReadError> {
+    match members.get_mut(key) {
+        Some(Value::String(text)) => Ok(std::mem::take(text)),
+        None | Some(Value::Null) => Err(missing(key, expected)),
+        Some(other) => Err(wrong(key, other, expected)),
+    }
+}
+
+/// Whether a text holds control characters.
+pub(super) fn has_control(text: &str) -> bool {
+    match text.is_ascii() {
+        true => text.bytes().any(|byte| byte.is_ascii_control()),
+        false => text.contains(char::is_control),
+    }
+}
+
 /// A text that may be there; anything but a text counts as absent.
 pub(super) fn maybe<'a>(members: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     members.get(key).and_then(Value::as_str)

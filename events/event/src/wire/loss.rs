@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::Value;
 
-use super::field;
+use super::time;
 use crate::{Cause, Event, EventType, InstanceId, LossAction, SPOT_NOTICE};
 
 /// When a Spot instance goes whose notice came at `noticed`: two minutes later, and at once when
@@ -39,13 +39,16 @@ pub(super) fn name(
     deadline: Option<Timestamp>,
     instance_type: Option<&str>,
 ) {
-    let known = field::maybe(&event.data, "instanceType").unwrap_or_default().to_owned();
+    let instance_type = match (instance_type, event.data.remove("instanceType")) {
+        (None, Some(Value::String(known))) => known,
+        (told, _) => told.unwrap_or_default().to_owned(),
+    };
     let keys = [
-        ("action", json!(event.action.as_ref().map(LossAction::as_str))),
-        ("time", json!(deadline.map(|deadline| deadline.to_string()))),
-        ("timeRemaining", json!(left.as_secs_f64())),
-        ("instanceID", json!(event.instance.as_ref().map_or("", InstanceId::as_str))),
-        ("instanceType", json!(instance_type.unwrap_or(&known))),
+        ("action", Value::from(event.action.as_ref().map(LossAction::as_str))),
+        ("time", Value::from(deadline.map(time::text))),
+        ("timeRemaining", Value::from(left.as_secs_f64())),
+        ("instanceID", Value::from(event.instance.as_ref().map_or("", InstanceId::as_str))),
+        ("instanceType", Value::from(instance_type)),
     ];
     event.data.extend(keys.map(|(key, value)| (key.to_owned(), value)));
 }

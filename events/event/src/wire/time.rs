@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
-use jiff::fmt::rfc2822;
+use jiff::fmt::{rfc2822, temporal};
 use jiff::tz::TimeZone;
 
 /// Weekdays are redundant, and AWS's own examples carry wrong ones.
 static RFC_1123: rfc2822::DateTimeParser = rfc2822::DateTimeParser::new().relaxed_weekday(true);
+
+static WRITER: temporal::DateTimePrinter = temporal::DateTimePrinter::new();
 
 /// The best reading of a text as a moment.
 ///
@@ -22,6 +24,11 @@ pub(super) fn moment(text: &str) -> Option<Timestamp> {
         return local.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     }
     RFC_1123.parse_timestamp(text).ok()
+}
+
+/// A moment in RFC 3339.
+pub(super) fn text(moment: Timestamp) -> String {
+    WRITER.timestamp_to_string(&moment)
 }
 
 #[cfg(test)]

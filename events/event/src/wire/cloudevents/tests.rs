@@ -1,5 +1,6 @@
 use expect_test::expect;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::*;
 use crate::Severity;
