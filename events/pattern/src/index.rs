@@ -140,7 +140,7 @@ impl Place {
     /// The place that a key of an event leads to; a key with dots is a path.
     fn find(&self, key: &str) -> Option<&Place> {
         let dotted = || {
-            let mut names = key.contains('.').then(|| key.split('.'))?;
+            let mut names = key.bytes().any(|byte| byte == b'.').then(|| key.split('.'))?;
             names.try_fold(self, |place, name| place.below.get(name))
         };
         self.below.get(key).or_else(dotted)

@@ -11,6 +11,9 @@ use crate::number::Number;
 use crate::pattern::Pattern;
 use crate::search::{self, Dotted};
 
+/// Objects up to this size are made with one allocation.
+const MEMBERS: usize = 16;
+
 /// A JSON value that borrows its texts, so that an event that is put together for patterns alone
 /// need not be copied.
 ///
@@ -34,8 +37,11 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// An object; of a key given twice the last one counts.
     pub fn object(members: impl IntoIterator<Item = (&'a str, View<'a>)>) -> View<'a> {
-        let members = members.into_iter().map(|(key, value)| (Cow::Borrowed(key), value.json));
-        Json::Object(in_order(members.collect())).into()
+        let members = members.into_iter();
+        // Most are arrays of which a few members are left out.
+        let mut parts = Vec::with_capacity(members.size_hint().1.unwrap_or_default().min(MEMBERS));
+        parts.extend(members.map(|(key, value)| (Cow::Borrowed(key), value.json)));
+        Json::Object(in_order(parts)).into()
     }
 
     /// A value, looked into at most 128 levels deep.

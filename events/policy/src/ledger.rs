@@ -22,6 +22,7 @@ mod task;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -37,6 +38,8 @@ pub use task::{Finish, LEASE, Send, Take, Task, TaskState, What};
 
 /// The version of the stored form. Fields are added without a new one.
 pub const SCHEMA: u32 = 1;
+/// About as long as a line of a plan.
+const LINE: usize = 96;
 /// How many signals of one incident are kept; the first ones count.
 const SIGNALS: usize = 20;
 /// A Spot event older than this tells of what has happened.
@@ -245,7 +248,7 @@ impl Incident {
         Self {
             schema: SCHEMA,
             id: id.to_owned(),
-            instance: event.instance.as_ref().map(ToString::to_string),
+            instance: event.instance.as_ref().map(|id| id.as_str().to_owned()),
             event: wire::cloudevents::write(event, Some(&snooze_event::IncidentKey::stored(id))),
             drill: event.drill,
             signals: vec![Signal::of(event, now)],
@@ -345,9 +348,9 @@ impl Incident {
 impl Signal {
     fn of(event: &Event, now: Timestamp) -> Self {
         Self {
-            id: event.id.to_string(),
+            id: event.id.as_str().to_owned(),
             source: event.source.clone(),
-            kind: event.kind.to_string(),
+            kind: event.kind.as_str().to_owned(),
             time: event.time,
             heard_at: now,
         }
@@ -386,10 +389,8 @@ fn lines(plan: &Plan) -> Vec<String> {
     if plan.steps.is_empty() && plan.dropped.is_empty() {
         return Vec::new();
     }
-    plan.to_string()
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect()
+    let mut text = String::with_capacity(LINE.saturating_mul(plan.steps.len().saturating_add(1)));
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{plan}");
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }

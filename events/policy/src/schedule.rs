@@ -203,16 +203,26 @@ pub fn schedule(steps: &[Step], left: Duration) -> Plan {
     let mut after = Duration::ZERO;
     while !pending.is_empty() {
         let choice = choose(&pending, left.saturating_sub(after));
-        let started = choice.start.iter().map(|(step, _)| &step.id);
-        let settled: BTreeSet<&StepId> =
-            started.chain(choice.drop.iter().map(|(step, _)| &step.id)).collect();
-        pending.retain(|step| !settled.contains(&step.id));
+        pending = left_over(pending, &choice);
         let longest = choice.start.iter().map(|(_, budget)| *budget).max();
         plan.steps.extend(choice.start.iter().map(|(step, budget)| planned(step, after, *budget)));
         plan.dropped.extend(choice.drop.into_iter().map(|(step, why)| (step.id.clone(), why)));
         after = after.saturating_add(longest.unwrap_or_default());
     }
     plan
+}
+
+/// The steps that a turn neither starts nor drops.
+fn left_over<'a>(mut pending: Vec<&'a Step>, choice: &Choice<'_>) -> Vec<&'a Step> {
+    let settled = choice.start.len().saturating_add(choice.drop.len());
+    if settled >= pending.len() {
+        return Vec::new();
+    }
+    let started = choice.start.iter().map(|(step, _)| &step.id);
+    let settled: BTreeSet<&StepId> =
+        started.chain(choice.drop.iter().map(|(step, _)| &step.id)).collect();
+    pending.retain(|step| !settled.contains(&step.id));
+    pending
 }
 
 fn planned(step: &Step, after: Duration, budget: Duration) -> PlannedStep {
@@ -232,21 +242,34 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.left.is_zero() {
             true => writeln!(f, "no time left")?,
-            false => writeln!(f, "{:?} left", self.left)?,
+            false => writeln!(f, "{} left", Seconds(self.left))?,
         }
         for step in &self.steps {
             let verb = if step.rehearse { "rehearse" } else { "run " };
             let (band, priority) = (step.band.as_str(), step.priority);
-            write!(f, "{verb} {} ({band} {priority}) within {:?}", step.id, step.budget)?;
+            let (id, budget) = (&step.id, Seconds(step.budget));
+            write!(f, "{verb} {id} ({band} {priority}) within {budget}")?;
             match step.after.is_zero() {
-                true => writeln!(f)?,
-                false => writeln!(f, ", after {:?} at the latest", step.after)?,
+                true => f.write_str("\n")?,
+                false => writeln!(f, ", after {} at the latest", Seconds(step.after))?,
             }
         }
         for (step, why) in &self.dropped {
             writeln!(f, "drop {step}: {why}")?;
         }
         Ok(())
+    }
+}
+
+/// A duration as a person writes it. `Debug` is slow, and nearly all are whole seconds.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.subsec_nanos() {
+            0 => write!(f, "{}s", self.0.as_secs()),
+            _ => write!(f, "{:?}", self.0),
+        }
     }
 }
 

@@ -114,12 +114,12 @@ fn all(
     part: &str,
     handlers: fn(&Policy) -> &Vec<Handler>,
 ) -> Vec<Step> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<(&PolicyName, &PluginName), usize> = BTreeMap::new();
     let mut steps = Vec::new();
     for policy in selected {
         for handler in handlers(policy) {
-            let name = format!("{}/{part}{}", policy.name, handler.plugin);
-            let count = counts.entry(name.clone()).or_default();
+            let name = [policy.name.as_str(), "/", part, handler.plugin.as_str()].concat();
+            let count = counts.entry((&policy.name, &handler.plugin)).or_default();
             *count += 1;
             let id = match *count {
                 1 => StepId(name),

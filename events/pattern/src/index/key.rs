@@ -9,8 +9,9 @@ use crate::matcher::{Like, Matcher, Scalar};
 use crate::number::Number;
 use crate::pattern::Field;
 
-/// The longest start or end of a text that is looked up, in bytes.
-const LONGEST: usize = 64;
+/// The lengths of starts and ends of texts that are looked up, in bytes: few, since each that is in
+/// use is looked up in each text.
+const LENGTHS: [usize; 12] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
 /// What an event must have at a place so that a matcher can be true.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,7 +69,6 @@ fn of_like(like: &Like) -> Option<Key<'_>> {
     }
 }
 
-/// Starts of few different lengths, so that few have to be looked up.
 fn start(text: &str) -> Option<Key<'_>> {
     text.as_bytes().get(..length(text)?).map(Key::Start)
 }
@@ -78,9 +78,9 @@ fn end(text: &str) -> Option<Key<'_>> {
     text.as_bytes().get(from..).map(Key::End)
 }
 
-/// The largest power of two that is not longer than the text; `None` for an empty text.
+/// How much of a text is looked up; `None` of an empty one.
 fn length(text: &str) -> Option<usize> {
-    text.len().checked_ilog2().map(|power| (1 << power).min(LONGEST))
+    LENGTHS.into_iter().find(|length| *length <= text.len())
 }
 
 /// Zero has two forms that are equal.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{COMMAND, HEARTBEAT, Incident, OPERATORS};
-use crate::{Action, ActionName, Policy, When};
+use crate::{Action, ActionName, Policy, PolicyName, When};
 
 /// Whoever takes a task has this long; then it may be taken over. Longer than a function runs.
 pub const LEASE: Duration = Duration::from_secs(20);
@@ -186,9 +186,9 @@ impl Task {
         Self::pending(OPERATORS, What::Action { policy, name, on_outcome: false, config })
     }
 
-    fn pending(id: &str, what: What) -> Self {
+    fn pending(id: impl Into<String>, what: What) -> Self {
         let state = TaskState::Pending { since: None };
-        Self { id: id.to_owned(), what, state, attempts: 0, error: String::new() }
+        Self { id: id.into(), what, state, attempts: 0, error: String::new() }
     }
 
     /// The action it does, with its parameters.
@@ -250,12 +250,12 @@ const DRILL: &str = "a drill";
 
 /// The tasks of the actions of policies.
 pub(super) fn of_policies(selected: &[&Policy], drill: bool) -> Vec<Task> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<(&PolicyName, ActionName), usize> = BTreeMap::new();
     let mut tasks = Vec::new();
     for policy in selected {
         for action in &policy.actions {
-            let name = format!("{}/{}", policy.name, action.name.as_str());
-            let count = counts.entry(name.clone()).or_default();
+            let name = [policy.name.as_str(), "/", action.name.as_str()].concat();
+            let count = counts.entry((&policy.name, action.name)).or_default();
             *count += 1;
             let id = if *count == 1 { name } else { format!("{name}#{count}") };
             tasks.push(of_action(id, policy, action, drill));
@@ -266,12 +266,12 @@ pub(super) fn of_policies(selected: &[&Policy], drill: bool) -> Vec<Task> {
 
 fn of_action(id: String, policy: &Policy, action: &Action, drill: bool) -> Task {
     let what = What::Action {
-        policy: Some(policy.name.to_string()),
+        policy: Some(policy.name.as_str().to_owned()),
         name: action.name.as_str().to_owned(),
         on_outcome: action.when == When::Outcome,
         config: action.config.clone(),
     };
-    let mut task = Task::pending(&id, what);
+    let mut task = Task::pending(id, what);
     if drill && !action.name.only_tells() {
         task.state = TaskState::Skipped { text: DRILL.to_owned() };
     } else if action.when == When::Outcome {
