@@ -72,18 +72,20 @@ pub fn zipped(program: &Path) -> u64 {
     fs::metadata(package).map_or(u64::MAX, |file| file.len())
 }
 
-/// How many instructions one event costs `planning`, an example of `snooze-policy`.
+/// How many instructions one event costs `planning`, an example of `snooze-policy`, with so many
+/// policies.
 ///
 /// # Panics
 /// When valgrind or the program fails.
 #[must_use]
-pub fn instructions(planning: &Path) -> u64 {
+pub fn instructions(planning: &Path, policies: u32) -> u64 {
     const FEW: u64 = 10;
     const MANY: u64 = 110;
     let count = |times: u64| {
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-        let output = valgrind.arg(planning).arg(times.to_string()).output();
+        valgrind.arg(planning).arg(times.to_string()).arg(policies.to_string());
+        let output = valgrind.output();
         let output = output.expect("valgrind starts");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{} {times}: {said}", planning.display());

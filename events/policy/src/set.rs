@@ -60,3 +60,78 @@ impl Deref for PolicySet {
         &self.policies
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use snooze_pattern::Pattern;
+
+    use super::*;
+    use crate::samples::{ORDERS_DB, policy, spot};
+    use crate::{Facts, document, select};
+
+    const MANY: usize = 10_000;
+
+    // A count, since a time would tell of the machine. The instructions are a row of `xtask bench`.
+    #[test]
+    fn d11_of_ten_thousand_policies_of_one_event_type_a_handful_is_looked_at() {
+        let any_type = json!(["cloud.spot.interrupt", "cloud.instance.termination"]);
+        let shapes: [fn(usize) -> Value; 4] = [
+            |n| json!({ "tags": { "role": [format!("role-{n}")] } }),
+            |n| json!({ "asg": [{ "prefix": format!("{n:05}-") }], "zone": ["eu-west-1a"] }),
+            |n| json!({ "$or": [{ "id": [format!("i-{n:017x}")] }, { "tags": { "Name": [n] } }] }),
+            |n| json!({ "tags": { format!("owner-{n}"): [{ "exists": true }] } }),
+        ];
+        for shape in shapes {
+            let of = |n| json!({ "type": any_type, "instance": shape(n) });
+            let one = policy(ORDERS_DB);
+            let set: PolicySet = (0..MANY).map(|n| with_pattern(&one, n, &of(n))).collect();
+            let (event, facts) = (spot(), facts(17));
+            let document = document(&event, &facts);
+            let selected = set.select(&document);
+            assert_eq!(names(&selected), ["p-17"], "{}", of(17));
+            assert_eq!(selected, select(&set, &document));
+            assert!(set.candidates(&document).count() <= 2, "{}", of(17));
+        }
+    }
+
+    #[test]
+    fn a_set_selects_what_is_selected_one_by_one() {
+        let off = ORDERS_DB.replace(r#""enabled": true"#, r#""enabled": false"#);
+        let named =
+            |name: &str| policy(&ORDERS_DB.replace("\"orders-db\",", &format!("\"{name}\",")));
+        let set = PolicySet::new(vec![named("b"), policy(&off), named("a")]);
+        let facts = Facts {
+            tags: [("role".to_owned(), "orders-db".to_owned())].into(),
+            ..Facts::default()
+        };
+        let event = spot();
+        let document = document(&event, &facts);
+        let selected = set.select(&document);
+        assert_eq!(names(&selected), ["a", "b"]);
+        assert_eq!(selected, select(&set, &document));
+    }
+
+    fn with_pattern(one: &Policy, n: usize, pattern: &Value) -> Policy {
+        let name = format!("p-{n}").parse().unwrap();
+        let pattern = Pattern::compile_value(pattern).unwrap();
+        Policy { name, pattern, ..one.clone() }
+    }
+
+    /// What an instance is that the policy with this number is for, in every shape.
+    fn facts(n: usize) -> Facts {
+        let tags =
+            [("role".to_owned(), format!("role-{n}")), (format!("owner-{n}"), String::new())];
+        Facts {
+            id: format!("i-{n:017x}").parse().ok(),
+            asg: Some(format!("{n:05}-web")),
+            zone: Some("eu-west-1a".to_owned()),
+            tags: tags.into(),
+            ..Facts::default()
+        }
+    }
+
+    fn names<'a>(policies: &[&'a Policy]) -> Vec<&'a str> {
+        policies.iter().map(|policy| policy.name.as_str()).collect()
+    }
+}
