@@ -32,6 +32,8 @@ impl fmt::Display for Number<'_> {
 pub(crate) struct Operand {
     text: Box<str>,
     nearest: f64,
+    /// If it is written as an integer.
+    integer: Option<i64>,
 }
 
 impl Operand {
@@ -39,15 +41,16 @@ impl Operand {
         let text = number.to_string();
         // JSON numbers are a subset of what `f64` reads; too large ones become infinite.
         let nearest = text.parse().unwrap_or(f64::NAN);
-        Operand { text: text.into(), nearest }
+        let integer = text.parse().ok();
+        Operand { text: text.into(), nearest, integer }
     }
 
     /// How a number of an event stands to this one; `None` only for what is not a number.
     pub(crate) fn order_of(&self, number: Number<'_>) -> Option<Ordering> {
         match number {
             Number::Written(text) => Some(Decimal::new(text).cmp(&self.decimal())),
-            Number::Signed(integer) => Some(self.order_of_integer(integer)),
-            Number::Unsigned(integer) => Some(self.order_of_integer(integer)),
+            Number::Signed(integer) => Some(self.order_of_integer(integer.into())),
+            Number::Unsigned(integer) => Some(self.order_of_integer(integer.into())),
             Number::Float(float) => float.partial_cmp(&self.nearest),
         }
     }
@@ -65,7 +68,10 @@ impl Operand {
         self.decimal().cmp(&other.decimal())
     }
 
-    fn order_of_integer(&self, integer: impl fmt::Display) -> Ordering {
+    fn order_of_integer(&self, integer: i128) -> Ordering {
+        if let Some(own) = self.integer {
+            return integer.cmp(&own.into());
+        }
         let mut digits = Digits::default();
         // Twenty digits and a sign are all that 64 bits need, so the buffer takes them.
         let _ = write!(digits, "{integer}");

@@ -51,9 +51,28 @@ fn each_form_is_looked_up_where_values_tell_rules_apart() {
 #[test]
 fn rules_that_only_ask_whether_a_field_is_there_are_found_by_the_field() {
     let rule = |number: usize| json!({ format!("f{number}"): [{ "exists": true }] });
-    let ranges = |number: usize| json!({ format!("n{number}"): [{ "numeric": [">", 1] }] });
-    let index = Index::new(&compiled((0..100).map(rule).chain((0..100).map(ranges))));
+    let above = |number: usize| json!({ format!("n{number}"): [{ "numeric": [">", 1] }] });
+    let index = Index::new(&compiled((0..100).map(rule).chain((0..100).map(above))));
     assert_eq!(index.candidates(&json!({ "f7": 1, "n7": 1, "other": 2 })), [7, 107]);
+}
+
+#[test]
+fn ranges_are_found_by_stretches_of_the_numbers() {
+    let from = |number: usize| json!({ "a": [{ "numeric": [">=", number, "<", number + 3] }] });
+    let index = Index::new(&compiled((0..10_000).map(from)));
+    for number in [2, 100, 4095, 9_999] {
+        let candidates = index.candidates(&json!({ "a": number }));
+        assert!((number - 2..=number).all(|own| candidates.contains(&own)), "{number}");
+        assert!(candidates.len() < 20, "{number}: {candidates:?}");
+    }
+    // The floats from 0 to 3 are most of all floats.
+    assert!(index.candidates(&json!({ "a": 20_000 })).len() <= 3);
+    let range = |low: f64, high: f64| json!({ "a": [{ "numeric": [">", low, "<=", high] }] });
+    let around = [range(-1e300, -5.0), range(-0.25, 0.0), range(-2.5, 1e-300), range(1e9, 1e300)];
+    let index = Index::new(&compiled(around.into_iter()));
+    for (number, found) in [(-1e299, 0), (-0.0, 1), (-2.0, 2), (1e299, 3)] {
+        assert!(index.candidates(&json!({ "a": number })).contains(&found), "{number}");
+    }
 }
 
 #[test]

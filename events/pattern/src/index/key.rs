@@ -5,13 +5,17 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 use crate::address;
-use crate::matcher::{Like, Matcher, Scalar};
+use crate::matcher::{Bound, Like, Matcher, Range, Scalar};
 use crate::number::Number;
 use crate::pattern::Field;
 
 /// The lengths of starts and ends of texts that are looked up, in bytes: few, since each that is in
 /// use is looked up in each text.
 const LENGTHS: [usize; 12] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
+
+/// In how many stretches a range may lie: with more they are shorter, and less that is not in the
+/// range is found by them.
+const STRETCHES: u64 = 8;
 
 /// What an event must have at a place so that a matcher can be true.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,30 +30,39 @@ pub(super) enum Key<'a> {
     Folded(Cow<'a, str>),
     Start(&'a [u8]),
     End(&'a [u8]),
+    /// A stretch of the numbers: the upper bits of those in it, and how many are left out.
+    Stretch(u64, u32),
     /// Any scalar.
     Present,
 }
 
 /// The keys of a field that must be there: an event that passes it has at least one of them.
 pub(super) fn of(field: &Field) -> Vec<Key<'_>> {
-    let keys: Option<Vec<Key<'_>>> = field.matchers.iter().map(of_matcher).collect();
-    keys.unwrap_or_else(|| vec![Key::Present])
+    let keys: Option<Vec<Vec<Key<'_>>>> = field.matchers.iter().map(of_matcher).collect();
+    keys.map_or_else(|| vec![Key::Present], |keys| keys.concat())
 }
 
-fn of_matcher(matcher: &Matcher) -> Option<Key<'_>> {
-    match matcher {
+fn of_matcher(matcher: &Matcher) -> Option<Vec<Key<'_>>> {
+    let key = match matcher {
         Matcher::Null => Some(Key::Null),
         Matcher::Bool(flag) => Some(Key::Bool(*flag)),
         Matcher::Number(operand) => Some(Key::Number(bits(operand.nearest()?))),
         Matcher::Text(text) => Some(Key::Text(text)),
         Matcher::Address(_, address) => Some(Key::Address(*address)),
         Matcher::Like(like) => of_like(like),
-        Matcher::Numeric(_)
-        | Matcher::Network(_)
-        | Matcher::But(_)
-        | Matcher::Present
-        | Matcher::Absent => None,
-    }
+        Matcher::Numeric(range) => return of_range(range),
+        Matcher::Network(_) | Matcher::But(_) | Matcher::Present | Matcher::Absent => None,
+    };
+    key.map(|key| vec![key])
+}
+
+/// The few stretches of one length that a range lies in; `None` of a range without an end.
+fn of_range(range: &Range) -> Option<Vec<Key<'static>>> {
+    let rank_of = |bound: &Option<Bound>| Some(rank(bound.as_ref()?.operand.nearest()?));
+    let (first, last) = (rank_of(&range.lower)?, rank_of(&range.upper)?);
+    let few = |bits: &u32| (last >> bits).saturating_sub(first >> bits) < STRETCHES;
+    let bits = (0..u64::BITS).step_by(4).find(few)?;
+    Some((first >> bits..=last >> bits).map(|upper| Key::Stretch(upper, bits)).collect())
 }
 
 fn of_like(like: &Like) -> Option<Key<'_>> {
@@ -83,6 +96,12 @@ fn length(text: &str) -> Option<usize> {
     LENGTHS.into_iter().find(|length| *length <= text.len())
 }
 
+/// A number that is in the order of the floats.
+fn rank(float: f64) -> u64 {
+    let bits = bits(float);
+    if float < 0.0 { !bits } else { bits | 1 << 63 }
+}
+
 /// Zero has two forms that are equal.
 fn bits(float: f64) -> u64 {
     (float + 0.0).to_bits()
@@ -97,6 +116,8 @@ pub(super) struct Sought {
     address: bool,
     folded: bool,
     present: bool,
+    /// How many bits the stretches leave out.
+    stretches: Vec<u32>,
     /// Lengths of starts and ends.
     starts: Vec<usize>,
     ends: Vec<usize>,
@@ -110,23 +131,25 @@ impl Sought {
             address: false,
             folded: false,
             present: false,
+            stretches: Vec::new(),
             starts: Vec::new(),
             ends: Vec::new(),
         }
     }
 
     pub(super) fn add(&mut self, key: &Key<'_>) {
-        let add = |lengths: &mut Vec<usize>, length| {
-            if !lengths.contains(&length) {
-                lengths.push(length);
+        fn add<T: PartialEq>(known: &mut Vec<T>, new: T) {
+            if !known.contains(&new) {
+                known.push(new);
             }
-        };
+        }
         match key {
             Key::Null | Key::Bool(_) | Key::Number(_) | Key::Text(_) => self.exact = true,
             Key::Address(_) => self.address = true,
             Key::Folded(_) => self.folded = true,
             Key::Start(start) => add(&mut self.starts, start.len()),
             Key::End(end) => add(&mut self.ends, end.len()),
+            Key::Stretch(_, bits) => add(&mut self.stretches, *bits),
             Key::Present => self.present = true,
         }
     }
@@ -143,10 +166,17 @@ impl Sought {
         }
         match scalar {
             Scalar::Text(text) => self.keys_of_text(text, found),
-            Scalar::Null | Scalar::Bool(_) | Scalar::Number(_) if !self.exact => {}
-            Scalar::Null => found(Key::Null),
-            Scalar::Bool(flag) => found(Key::Bool(flag)),
-            Scalar::Number(number) => found(Key::Number(bits(nearest(number)))),
+            Scalar::Number(number) => {
+                let float = nearest(number);
+                if self.exact {
+                    found(Key::Number(bits(float)));
+                }
+                let stretches = self.stretches.iter();
+                stretches.for_each(|bits| found(Key::Stretch(rank(float) >> bits, *bits)));
+            }
+            Scalar::Null if self.exact => found(Key::Null),
+            Scalar::Bool(flag) if self.exact => found(Key::Bool(flag)),
+            Scalar::Null | Scalar::Bool(_) => {}
         }
     }
 
