@@ -20,6 +20,7 @@ mod report;
 mod task;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -35,6 +36,7 @@ use crate::{ActionName, Facts, Plan, PolicySet, When, document, schedule, steps}
 pub use key::{Claim, claim, of_loss};
 pub use report::{Report, StepReport};
 pub use task::{Finish, LEASE, Send, Take, Task, TaskState, What};
+pub use told::Told;
 
 /// The version of the stored form. Fields are added without a new one.
 pub const SCHEMA: u32 = 1;
@@ -67,7 +69,7 @@ pub struct Incident {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
     /// The first signal, as a CloudEvent.
-    pub event: Value,
+    pub event: Told,
     /// An exercise: nothing real is stopped, terminated or completed.
     #[serde(default)]
     pub drill: bool,
@@ -249,7 +251,7 @@ impl Incident {
             schema: SCHEMA,
             id: id.to_owned(),
             instance: event.instance.as_ref().map(|id| id.as_str().to_owned()),
-            event: wire::cloudevents::write(event, Some(&snooze_event::IncidentKey::stored(id))),
+            event: Told::new(event, &snooze_event::IncidentKey::stored(id)),
             drill: event.drill,
             signals: vec![Signal::of(event, now)],
             opened_at: now,

@@ -17,9 +17,11 @@
 //! What is written obeys the naming rule ([`check_name`]). What is read may carry hyphens,
 //! capitals and the vendor prefix `roostkeeper-` in the names of extensions.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::base64;
@@ -41,30 +43,67 @@ const VENDOR: &str = "roostkeeper-";
 /// Writes an event, with the incident it belongs to.
 #[must_use]
 pub fn write(event: &Event, correlation: Option<&IncidentKey>) -> Value {
-    // In the order of their names, which spares sorting them.
-    let attributes = [
-        ("action", event.action.as_ref().map(|action| Value::from(action.as_str()))),
-        ("awsaccount", event.account.as_deref().map(Value::from)),
-        ("awsregion", event.region.as_deref().map(Value::from)),
-        ("cancelled", event.cancelled.then_some(Value::Bool(true))),
-        ("cause", event.cause.map(|cause| Value::from(cause.as_str()))),
-        ("correlationid", correlation.map(|key| Value::from(key.as_str()))),
-        ("data", Some(Value::Object(event.data.clone()))),
-        ("datacontenttype", Some(Value::from("application/json"))),
-        ("deadline", event.deadline.map(|deadline| Value::from(time::text(deadline)))),
-        ("drill", event.drill.then_some(Value::Bool(true))),
-        ("id", Some(Value::from(event.id.as_str()))),
-        ("replayname", event.replay.as_deref().map(Value::from)),
-        ("schemaversion", Some(Value::from(SCHEMA_VERSION))),
-        ("severity", Some(Value::from(event.severity.number()))),
-        ("source", Some(Value::from(uri_reference(&event.source)))),
-        ("specversion", Some(Value::from("1.0"))),
-        ("subject", event.instance.as_ref().map(|id| Value::from(id.as_str()))),
-        ("time", Some(Value::from(time::text(event.time)))),
-        ("type", Some(Value::from(event.kind.as_str()))),
-    ];
-    let set = attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    Value::Object(set.collect())
+    // Only keys that are no texts could make it fail.
+    serde_json::to_value(written(event, correlation)).unwrap_or_default()
+}
+
+/// The same as what serializes so, without a value of it.
+#[must_use]
+pub fn written<'a>(event: &'a Event, correlation: Option<&'a IncidentKey>) -> Written<'a> {
+    let text = |text: &'a str| Attribute::Text(Cow::Borrowed(text));
+    let moment = |moment: Timestamp| Attribute::Text(Cow::Owned(time::text(moment)));
+    // In the order of their names, as a value has them.
+    Written([
+        ("action", event.action.as_ref().map(|action| text(action.as_str()))),
+        ("awsaccount", event.account.as_deref().map(text)),
+        ("awsregion", event.region.as_deref().map(text)),
+        ("cancelled", event.cancelled.then_some(Attribute::True)),
+        ("cause", event.cause.map(|cause| text(cause.as_str()))),
+        ("correlationid", correlation.map(|key| text(key.as_str()))),
+        ("data", Some(Attribute::Data(&event.data))),
+        ("datacontenttype", Some(text("application/json"))),
+        ("deadline", event.deadline.map(moment)),
+        ("drill", event.drill.then_some(Attribute::True)),
+        ("id", Some(text(event.id.as_str()))),
+        ("replayname", event.replay.as_deref().map(text)),
+        ("schemaversion", Some(text(SCHEMA_VERSION))),
+        ("severity", Some(Attribute::Number(event.severity.number()))),
+        ("source", Some(Attribute::Text(uri_reference(&event.source)))),
+        ("specversion", Some(text("1.0"))),
+        ("subject", event.instance.as_ref().map(|id| text(id.as_str()))),
+        ("time", Some(moment(event.time))),
+        ("type", Some(text(event.kind.as_str()))),
+    ])
+}
+
+/// An event as a CloudEvent, ready to be serialized.
+#[derive(Debug)]
+pub struct Written<'a>([(&'static str, Option<Attribute<'a>>); 19]);
+
+#[derive(Debug)]
+enum Attribute<'a> {
+    Text(Cow<'a, str>),
+    Number(u8),
+    True,
+    Data(&'a Map<String, Value>),
+}
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let set = self.0.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+        serializer.collect_map(set)
+    }
+}
+
+impl Serialize for Attribute<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Attribute::Text(text) => serializer.serialize_str(text),
+            Attribute::Number(number) => serializer.serialize_u8(*number),
+            Attribute::True => serializer.serialize_bool(true),
+            Attribute::Data(data) => data.serialize(serializer),
+        }
+    }
 }
 
 /// Reads an event; `received` stands in for a time that is not given.
@@ -243,10 +282,10 @@ fn legal_name(key: &str) -> String {
 }
 
 /// A text as a URI reference: what may not stand in one is percent-encoded.
-fn uri_reference(text: &str) -> String {
+fn uri_reference(text: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -257,7 +296,7 @@ fn uri_reference(text: &str) -> String {
             let _ = write!(out, "%{byte:02X}");
         }
     }
-    if out.is_empty() { NO_SOURCE.to_owned() } else { out }
+    if out.is_empty() { Cow::Borrowed(NO_SOURCE) } else { Cow::Owned(out) }
 }
 
 #[cfg(test)]

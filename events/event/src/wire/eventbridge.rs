@@ -23,12 +23,16 @@
 //! stands in the data.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::field::{self, given};
+use super::field;
 use super::time::moment;
 use super::{MAX_EVENT, ReadError, cloudevents, loss};
 use crate::{
@@ -66,7 +70,7 @@ const LONGEST_NAME: usize = 128;
 /// # Errors
 /// The text is no EventBridge event, or of a known kind and not readable; see [`ReadError::at`].
 pub fn read(text: &str) -> Result<Vec<Event>, ReadError> {
-    let envelope = envelope(super::object(text, "an EventBridge event")?)?;
+    let envelope = envelope(&Members::read(text)?)?;
     let from = |source| envelope.source == DRILL_SOURCE || envelope.source == source;
     match envelope.detail_type.as_str() {
         "EC2 Spot Instance Interruption Warning"
@@ -104,36 +108,117 @@ struct Envelope {
 }
 
 /// `version` is not looked at: examples of AWS lack it, and it never was anything but 0.
-fn envelope(mut members: Map<String, Value>) -> Result<Envelope, ReadError> {
-    let mut text = |key, expected| {
-        let text = field::take_text(&mut members, key, expected)?;
+fn envelope(members: &Members<'_>) -> Result<Envelope, ReadError> {
+    let text = |key, member, expected| {
+        let text = field::raw_text(key, member, expected)?;
         if text.is_empty() || text.len() > 256 || field::has_control(&text) {
             return Err(field::wrong(key, &text.into(), expected));
         }
         Ok(text)
     };
-    let (detail_type, source) = (text("detail-type", "a name")?, text("source", "a name")?);
-    let id = text("id", "an event id")?;
+    let detail_type = text("detail-type", members.detail_type, "a name")?.into_owned();
+    let source = text("source", members.source, "a name")?.into_owned();
+    let id = text("id", members.id, "an event id")?;
     let id = id.parse().map_err(|_bad| field::wrong("id", &id.into(), "an event id"))?;
-    let time = text("time", "a moment in RFC 3339")?;
+    let time = text("time", members.time, "a moment in RFC 3339")?;
     let time =
         moment(&time).ok_or_else(|| field::wrong("time", &time.into(), "a moment in RFC 3339"))?;
-    let checked = |key, expected, fine: fn(&str) -> bool| {
-        given(&members, key, expected, |value| value.as_str().filter(|text| fine(text)))
+    let checked = |key, member: Option<&RawValue>, expected, fine: fn(&str) -> bool| {
+        let Some(member) = member.filter(|member| member.get() != "null") else { return Ok(None) };
+        let text = field::raw_text(key, Some(member), expected)?;
+        let wrong = || field::wrong(key, &(&*text).into(), expected);
+        fine(&text).then(|| Some((*text).to_owned())).ok_or_else(wrong)
     };
-    let account = checked("account", "12 digits", field::is_account)?.map(str::to_owned);
-    let region = checked("region", "a Region", field::is_place)?.map(str::to_owned);
+    let account = checked("account", members.account, "12 digits", field::is_account)?;
+    let region = checked("region", members.region, "a Region", field::is_place)?;
     // The key alone marks a replay, whatever it holds: a replay must never act.
-    let replay = members.get("replay-name").map(|name| match name.as_str() {
-        Some(name) => name.to_owned(),
-        None => name.to_string(),
+    let replay = members.replay_name.map(field::value).transpose()?;
+    let replay = replay.map(|name| match name {
+        Value::String(name) => name,
+        other => other.to_string(),
     });
-    let detail = match members.remove("detail") {
+    let detail = match members.detail.map(field::value).transpose()? {
         Some(Value::Object(detail)) => detail,
         None => return Err(field::missing("detail", "an object")),
         Some(other) => return Err(field::wrong("detail", &other, "an object")),
     };
     Ok(Envelope { id, detail_type, source, account, region, time, replay, detail })
+}
+
+/// The members of a delivery that are looked at, as texts of JSON.
+#[derive(Default)]
+struct Members<'a> {
+    detail_type: Option<&'a RawValue>,
+    source: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
+    time: Option<&'a RawValue>,
+    account: Option<&'a RawValue>,
+    region: Option<&'a RawValue>,
+    replay_name: Option<&'a RawValue>,
+    detail: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "kebab-case")]
+enum Key {
+    DetailType,
+    Source,
+    Id,
+    Time,
+    Account,
+    Region,
+    ReplayName,
+    Detail,
+    #[serde(other)]
+    Other,
+}
+
+impl<'a> Members<'a> {
+    fn read(text: &'a str) -> Result<Self, ReadError> {
+        super::guard(text)?;
+        // What is no object is told by what it is.
+        let told = |error| super::object(text, "an EventBridge event").err().unwrap_or(error);
+        serde_json::from_str(text).map_err(|error| told(ReadError::Json(error)))
+    }
+}
+
+/// Of a member that is written twice the last one counts, unlike in what is derived.
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Last)
+    }
+}
+
+struct Last;
+
+impl<'de> Visitor<'de> for Last {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an EventBridge event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Members::default();
+        while let Some(key) = map.next_key()? {
+            let member = match key {
+                Key::DetailType => &mut members.detail_type,
+                Key::Source => &mut members.source,
+                Key::Id => &mut members.id,
+                Key::Time => &mut members.time,
+                Key::Account => &mut members.account,
+                Key::Region => &mut members.region,
+                Key::ReplayName => &mut members.replay_name,
+                Key::Detail => &mut members.detail,
+                Key::Other => {
+                    let _ = map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *member = Some(map.next_value()?);
+        }
+        Ok(members)
+    }
 }
 
 impl Envelope {

@@ -1,5 +1,8 @@
 //! Members of objects from outside.
 
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::ReadError;
@@ -32,17 +35,28 @@ pub(super) fn text<'a>(
     }
 }
 
-/// The same, taken out: what stays there is empty.
-pub(super) fn take_text(
-    members: &mut Map<String, Value>,
+/// The same of a member that is not read yet.
+pub(super) fn raw_text<'a>(
     key: &str,
+    member: Option<&'a RawValue>,
     expected: &'static str,
-) -> Result<String, ReadError> {
-    match members.get_mut(key) {
-        Some(Value::String(text)) => Ok(std::mem::take(text)),
-        None | Some(Value::Null) => Err(missing(key, expected)),
-        Some(other) => Err(wrong(key, other, expected)),
+) -> Result<Cow<'a, str>, ReadError> {
+    let member = member.ok_or_else(|| missing(key, expected))?;
+    // A text without escapes stands for itself.
+    let quoted = member.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    if let Some(plain) = quoted.filter(|text| !text.contains('\\')) {
+        return Ok(Cow::Borrowed(plain));
     }
+    match value(member)? {
+        Value::String(text) => Ok(Cow::Owned(text)),
+        Value::Null => Err(missing(key, expected)),
+        other => Err(wrong(key, &other, expected)),
+    }
+}
+
+/// A member that is not read yet, read.
+pub(super) fn value(member: &RawValue) -> Result<Value, ReadError> {
+    serde_json::from_str(member.get()).map_err(ReadError::Json)
 }
 
 /// Whether a text holds control characters.
