@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::{Cause, LossAction};
 
@@ -96,7 +97,7 @@ impl FromStr for EventId {
 ///
 /// Names become file names and log fields, so nothing else may stand in them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PluginName(String);
+pub struct PluginName(Arc<str>);
 text_id!(PluginName);
 
 /// The text is not the name of a plugin.
@@ -114,7 +115,7 @@ impl FromStr for PluginName {
         let fine = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-');
         let starts = text.bytes().next().is_some_and(|c| c.is_ascii_lowercase());
         if starts && text.len() <= 32 && text.bytes().all(fine) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(NotAPluginName(excerpt(text)))
         }

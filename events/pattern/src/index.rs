@@ -16,6 +16,9 @@ use crate::pattern::{Field, Pattern};
 use crate::search::{ARRAYS, Seen, Tree};
 use crate::view::View;
 
+/// So many members of an object are looked up one by one.
+const FEW: usize = 3;
+
 /// An index over patterns, which go by their numbers in the order in which they were given.
 ///
 /// It takes memory for the chosen values of each pattern and for the paths to them, and never
@@ -111,6 +114,17 @@ impl Place {
     /// Collects the hashes of what is found here and below.
     fn walk<T: Tree>(&self, value: &T, arrays: usize, hashes: &mut Vec<u64>) {
         match value.seen() {
+            // A few members are asked for faster than all are gone through.
+            Seen::Object
+                if self.below.len() <= FEW
+                    && !self.below.keys().any(|name| value.has_dotted(name)) =>
+            {
+                for (name, place) in &self.below {
+                    if let Some(value) = value.member(name) {
+                        place.walk(value, ARRAYS, hashes);
+                    }
+                }
+            }
             Seen::Object => value.each_member(&mut |key, value| {
                 if let Some(place) = self.find(key) {
                     place.walk(value, ARRAYS, hashes);

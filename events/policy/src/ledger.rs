@@ -251,7 +251,7 @@ impl Incident {
             schema: SCHEMA,
             id: id.to_owned(),
             instance: event.instance.as_ref().map(|id| id.as_str().to_owned()),
-            event: Told::new(event, &snooze_event::IncidentKey::stored(id)),
+            event: Told::new(event, snooze_event::IncidentKey::stored(id)),
             drill: event.drill,
             signals: vec![Signal::of(event, now)],
             opened_at: now,

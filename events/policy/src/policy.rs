@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -110,7 +111,7 @@ impl fmt::Debug for Keys<'_> {
 
 /// The name of a policy: a letter or digit, then up to 63 letters, digits, `.`, `_` and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PolicyName(String);
+pub struct PolicyName(Arc<str>);
 
 impl PolicyName {
     /// The text of the name.
@@ -141,7 +142,7 @@ impl FromStr for PolicyName {
         let fine = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
         let starts = text.bytes().next().is_some_and(|c| c.is_ascii_alphanumeric());
         if starts && text.len() <= 64 && text.bytes().all(fine) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(NotAPolicyName(text.chars().take(64).collect()))
         }

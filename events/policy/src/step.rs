@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -15,7 +16,7 @@ use crate::{Dispatch, Drill, Handler, Policy, PolicyName, Why};
 /// second handler of the same plugin `POLICY/PLUGIN#2`, for an undo handler
 /// `POLICY/undo/PLUGIN`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StepId(String);
+pub struct StepId(Arc<str>);
 
 impl StepId {
     /// The text of the id.
@@ -27,7 +28,7 @@ impl StepId {
     /// An id read back from where one was stored.
     #[must_use]
     pub fn stored(text: &str) -> Self {
-        Self(text.to_owned())
+        Self(text.into())
     }
 }
 
@@ -122,8 +123,8 @@ fn all(
             let count = counts.entry((&policy.name, &handler.plugin)).or_default();
             *count += 1;
             let id = match *count {
-                1 => StepId(name),
-                count => StepId(format!("{name}#{count}")),
+                1 => StepId(name.into()),
+                count => StepId(format!("{name}#{count}").into()),
             };
             steps.push(step(id, policy, handler, drill));
         }

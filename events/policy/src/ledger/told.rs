@@ -5,27 +5,33 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use snooze_event::wire::cloudevents;
 use snooze_event::{Event, IncidentKey};
 
-/// The text of a CloudEvent, and its value as soon as somebody looks: most incidents are written
+/// A CloudEvent, which becomes a JSON value as soon as somebody looks: most incidents are written
 /// down without that.
 #[derive(Debug, Clone)]
 pub struct Told {
-    text: Box<RawValue>,
+    form: Form,
     value: OnceLock<Value>,
 }
 
+#[derive(Debug, Clone)]
+enum Form {
+    /// An event, and the incident it opened.
+    Heard(Box<(Event, IncidentKey)>),
+    /// What was stored, as it stood there.
+    Stored(Box<RawValue>),
+}
+
 impl Told {
-    pub(super) fn new(event: &Event, incident: &IncidentKey) -> Self {
-        // Only keys that are no texts could make it fail.
-        let text = to_raw_value(&cloudevents::written(event, Some(incident)));
-        Self::of(text.unwrap_or_else(|_never| RawValue::NULL.to_owned()))
+    pub(super) fn new(event: &Event, incident: IncidentKey) -> Self {
+        Self::of(Form::Heard(Box::new((event.clone(), incident))))
     }
 
-    fn of(text: Box<RawValue>) -> Self {
-        Self { text, value: OnceLock::new() }
+    fn of(form: Form) -> Self {
+        Self { form, value: OnceLock::new() }
     }
 }
 
@@ -33,25 +39,37 @@ impl Deref for Told {
     type Target = Value;
 
     fn deref(&self) -> &Value {
-        // Only what nests deeper than a reader takes is no value.
-        self.value.get_or_init(|| serde_json::from_str(self.text.get()).unwrap_or_default())
+        self.value.get_or_init(|| match &self.form {
+            Form::Heard(heard) => cloudevents::write(&heard.0, Some(&heard.1)),
+            // Only what nests deeper than a reader takes is no value.
+            Form::Stored(text) => serde_json::from_str(text.get()).unwrap_or_default(),
+        })
     }
 }
 
 impl PartialEq for Told {
     fn eq(&self, other: &Self) -> bool {
-        self.text.get() == other.text.get() || **self == **other
+        match (&self.form, &other.form) {
+            (Form::Heard(one), Form::Heard(other)) if one == other => true,
+            (Form::Stored(one), Form::Stored(other)) if one.get() == other.get() => true,
+            _ => **self == **other,
+        }
     }
 }
 
 impl Serialize for Told {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.text.serialize(serializer)
+        match &self.form {
+            Form::Heard(heard) => {
+                cloudevents::written(&heard.0, Some(&heard.1)).serialize(serializer)
+            }
+            Form::Stored(text) => text.serialize(serializer),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Told {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::<RawValue>::deserialize(deserializer).map(Self::of)
+        Box::<RawValue>::deserialize(deserializer).map(|text| Self::of(Form::Stored(text)))
     }
 }
