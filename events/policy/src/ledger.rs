@@ -23,7 +23,6 @@ mod tests;
 mod told;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -40,8 +39,6 @@ pub use told::Told;
 
 /// The version of the stored form. Fields are added without a new one.
 pub const SCHEMA: u32 = 1;
-/// About as long as a line of a plan.
-const LINE: usize = 96;
 /// How many signals of one incident are kept; the first ones count.
 const SIGNALS: usize = 20;
 /// A Spot event older than this tells of what has happened.
@@ -391,8 +388,5 @@ fn lines(plan: &Plan) -> Vec<String> {
     if plan.steps.is_empty() && plan.dropped.is_empty() {
         return Vec::new();
     }
-    let mut text = String::with_capacity(LINE.saturating_mul(plan.steps.len().saturating_add(1)));
-    // Writing to a string cannot fail.
-    let _ = write!(text, "{plan}");
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    plan.lines()
 }

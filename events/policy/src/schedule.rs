@@ -192,6 +192,17 @@ pub fn misfits(steps: &[Step], left: Duration) -> Vec<String> {
     });
     let dropped = plan.dropped.iter().map(|(id, why)| format!("{id} does not start: {why}"));
     cut.chain(dropped).collect()
+impl PlannedStep {
+    fn line(&self) -> String {
+        let verb = if self.rehearse { "rehearse " } else { "run  " };
+        let (band, priority) = (self.band.as_str(), self.priority.to_string());
+        let (id, budget, after) = (self.id.as_str(), seconds(self.budget), seconds(self.after));
+        let line = [verb, id, " (", band, " ", &priority, ") within ", &budget];
+        match self.after.is_zero() {
+            true => line.concat(),
+            false => [&line.concat(), ", after ", &after, " at the latest"].concat(),
+        }
+    }
 }
 
 /// The plan of steps when `left` is the time to the deadline.
@@ -240,36 +251,33 @@ fn planned(step: &Step, after: Duration, budget: Duration) -> PlannedStep {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.left.is_zero() {
-            true => writeln!(f, "no time left")?,
-            false => writeln!(f, "{} left", Seconds(self.left))?,
-        }
-        for step in &self.steps {
-            let verb = if step.rehearse { "rehearse" } else { "run " };
-            let (band, priority) = (step.band.as_str(), step.priority);
-            let (id, budget) = (&step.id, Seconds(step.budget));
-            write!(f, "{verb} {id} ({band} {priority}) within {budget}")?;
-            match step.after.is_zero() {
-                true => f.write_str("\n")?,
-                false => writeln!(f, ", after {} at the latest", Seconds(step.after))?,
-            }
-        }
-        for (step, why) in &self.dropped {
-            writeln!(f, "drop {step}: {why}")?;
+        for line in &self.lines() {
+            writeln!(f, "{line}")?;
         }
         Ok(())
     }
 }
 
-/// A duration as a person writes it. `Debug` is slow, and nearly all are whole seconds.
-struct Seconds(Duration);
+impl Plan {
+    /// The lines that it prints: the time, then one for each step; put together without the
+    /// formatter, which is slow.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let left = match self.left.is_zero() {
+            true => "no time left".to_owned(),
+            false => seconds(self.left) + " left",
+        };
+        let steps = self.steps.iter().map(PlannedStep::line);
+        let dropped = self.dropped.iter().map(|(step, why)| format!("drop {step}: {why}"));
+        [left].into_iter().chain(steps).chain(dropped).collect()
+    }
+}
 
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.subsec_nanos() {
-            0 => write!(f, "{}s", self.0.as_secs()),
-            _ => write!(f, "{:?}", self.0),
-        }
+/// A duration as a person writes it. `Debug` is slow, and nearly all are whole seconds.
+fn seconds(duration: Duration) -> String {
+    match duration.subsec_nanos() {
+        0 => duration.as_secs().to_string() + "s",
+        _ => format!("{duration:?}"),
     }
 }
 

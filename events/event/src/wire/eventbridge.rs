@@ -133,10 +133,7 @@ fn envelope(members: &Members<'_>) -> Result<Envelope, ReadError> {
     let region = checked("region", members.region, "a Region", field::is_place)?;
     // The key alone marks a replay, whatever it holds: a replay must never act.
     let replay = members.replay_name.map(field::value).transpose()?;
-    let replay = replay.map(|name| match name {
-        Value::String(name) => name,
-        other => other.to_string(),
-    });
+    let replay = replay.map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned));
     let detail = match members.detail.map(field::value).transpose()? {
         Some(Value::Object(detail)) => detail,
         None => return Err(field::missing("detail", "an object")),
@@ -228,7 +225,9 @@ impl Envelope {
 
     /// The instance of an event that must name one.
     fn instance(&self, key: &str) -> Result<Option<InstanceId>, ReadError> {
-        field::instance(&self.detail, key, &format!("detail.{key}")).map(Some)
+        let known = field::maybe(&self.detail, key).and_then(|text| text.parse().ok());
+        let told = || field::instance(&self.detail, key, &format!("detail.{key}"));
+        known.map_or_else(told, Ok).map(Some)
     }
 
     /// The event, with all of the detail as its data.

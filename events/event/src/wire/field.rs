@@ -47,10 +47,11 @@ pub(super) fn raw_text<'a>(
     if let Some(plain) = quoted.filter(|text| !text.contains('\\')) {
         return Ok(Cow::Borrowed(plain));
     }
-    match value(member)? {
-        Value::String(text) => Ok(Cow::Owned(text)),
-        Value::Null => Err(missing(key, expected)),
-        other => Err(wrong(key, &other, expected)),
+    let value = value(member)?;
+    match value.as_str() {
+        Some(text) => Ok(Cow::Owned(text.to_owned())),
+        None if value.is_null() => Err(missing(key, expected)),
+        None => Err(wrong(key, &value, expected)),
     }
 }
 
