@@ -29,7 +29,7 @@ use snooze_event::wire::command::{Command, Kind};
 use snooze_event::wire::eventbridge;
 use snooze_event::{Event, InstanceId};
 use snooze_policy::ledger::{Claim, Incident, Opening, Shelf, claim};
-use snooze_policy::{Facts, document};
+use snooze_policy::Facts;
 use tokio::task::JoinSet;
 use tokio::time;
 use tracing::{Instrument, error, info, info_span, warn};
@@ -399,7 +399,7 @@ impl Dispatch {
             true => Vec::new(),
             false => {
                 let nothing = Facts::default();
-                shelf.policies.select(&document(event, facts.as_ref().unwrap_or(&nothing)))
+                shelf.policies.select(event, facts.as_ref().unwrap_or(&nothing))
             }
         };
         if selected.is_empty() && facts.is_none() {

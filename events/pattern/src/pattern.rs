@@ -127,6 +127,13 @@ impl Pattern {
         Some(strings)
     }
 
+    /// Whether a field is this member of events, or lies below it.
+    #[must_use]
+    pub fn names(&self, member: &str) -> bool {
+        let below = |field: &Field| field.path.split('.').next() == Some(member);
+        self.fields.iter().any(below)
+    }
+
     pub(crate) fn new(fields: Vec<Field>, alternatives: &[Alternative]) -> Pattern {
         let node = |alternative: &Alternative| {
             let paths: Vec<_> = alternative

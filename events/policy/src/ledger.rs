@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use snooze_event::{Cause, Event, LossAction, wire};
 
-use crate::{ActionName, Facts, Plan, PolicySet, When, document, schedule, steps};
+use crate::{ActionName, Facts, Plan, PolicySet, When, schedule, steps};
 
 pub use key::{Claim, claim, of_loss};
 pub use report::{Report, StepReport};
@@ -207,8 +207,7 @@ impl Incident {
             return incident;
         }
         let nothing = Facts::default();
-        let document = document(event, facts.unwrap_or(&nothing));
-        let selected = shelf.policies.select(&document);
+        let selected = shelf.policies.select(event, facts.unwrap_or(&nothing));
         let left = incident.deadline.map_or(snooze_event::SPOT_NOTICE, |deadline| {
             Duration::try_from(deadline.duration_since(now)).unwrap_or_default()
         });
@@ -220,7 +219,7 @@ impl Incident {
         {
             incident.tasks.push(Task::command());
         }
-        incident.tasks.extend(task::of_policies(&selected, event.drill));
+        task::add_of_policies(&mut incident.tasks, &selected, event.drill);
         if incident.hook.is_some() && incident.completes() {
             incident.tasks.push(Task::heartbeat(event.drill));
         }

@@ -178,6 +178,19 @@ pub struct PlannedStep {
     pub rehearse: bool,
 }
 
+impl PlannedStep {
+    fn line(&self) -> String {
+        let verb = if self.rehearse { "rehearse " } else { "run  " };
+        let (band, priority) = (self.band.as_str(), self.priority.to_string());
+        let (id, budget) = (self.id.as_str(), seconds(self.budget));
+        let line = [verb, id, " (", band, " ", &priority, ") within ", &budget].concat();
+        match self.after.is_zero() {
+            true => line,
+            false => line + ", after " + &seconds(self.after) + " at the latest",
+        }
+    }
+}
+
 /// What of a plan does not fit: the steps that get less time than they may take, and those that
 /// never start, each in a sentence.
 #[must_use]
@@ -192,17 +205,6 @@ pub fn misfits(steps: &[Step], left: Duration) -> Vec<String> {
     });
     let dropped = plan.dropped.iter().map(|(id, why)| format!("{id} does not start: {why}"));
     cut.chain(dropped).collect()
-impl PlannedStep {
-    fn line(&self) -> String {
-        let verb = if self.rehearse { "rehearse " } else { "run  " };
-        let (band, priority) = (self.band.as_str(), self.priority.to_string());
-        let (id, budget, after) = (self.id.as_str(), seconds(self.budget), seconds(self.after));
-        let line = [verb, id, " (", band, " ", &priority, ") within ", &budget];
-        match self.after.is_zero() {
-            true => line.concat(),
-            false => [&line.concat(), ", after ", &after, " at the latest"].concat(),
-        }
-    }
 }
 
 /// The plan of steps when `left` is the time to the deadline.

@@ -51,12 +51,22 @@ pub struct Facts {
 /// known about the instance as `instance`. What is not known is not there.
 #[must_use]
 pub fn document<'a>(event: &'a Event, facts: &'a Facts) -> View<'a> {
+    part(event, facts, |_| true)
+}
+
+/// The document; of the members that cost most only those that are named.
+pub(crate) fn part<'a>(
+    event: &'a Event,
+    facts: &'a Facts,
+    is_named: impl Fn(&str) -> bool,
+) -> View<'a> {
     let id = facts.id.as_ref().or(event.instance.as_ref());
     let subject = event.instance.as_ref().or(id).map(InstanceId::as_str);
+    let deadline = event.deadline.filter(|_| is_named("deadline"));
     // In the order of their names, which spares sorting them.
     let members = [
-        ("data", Some(View::of_members(&event.data))),
-        ("deadline", event.deadline.map(|deadline| View::from(deadline.to_string()))),
+        ("data", is_named("data").then(|| View::of_members(&event.data))),
+        ("deadline", deadline.map(|deadline| View::from(deadline.to_string()))),
         ("drill", Some(View::from(event.drill))),
         ("id", Some(View::from(event.id.as_str()))),
         ("instance", Some(instance(event, facts, id))),
@@ -64,7 +74,7 @@ pub fn document<'a>(event: &'a Event, facts: &'a Facts) -> View<'a> {
         ("source", Some(View::from(event.source.as_str()))),
         ("specversion", Some(View::from("1.0"))),
         ("subject", subject.map(View::from)),
-        ("time", Some(View::from(event.time.to_string()))),
+        ("time", is_named("time").then(|| View::from(event.time.to_string()))),
         ("type", Some(View::from(event.kind.as_str()))),
     ];
     View::object(members.into_iter().filter_map(|(key, value)| Some((key, value?))))

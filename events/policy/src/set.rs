@@ -2,36 +2,50 @@
 
 use std::ops::Deref;
 
+use snooze_event::Event;
 use snooze_pattern::{Index, View};
 
-use crate::Policy;
+use crate::select::{among, part};
+use crate::{Facts, Policy};
 
 /// Policies, with an index over their patterns, made once.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PolicySet {
     policies: Vec<Policy>,
     index: Index,
+    /// The members of documents that patterns name, among those that cost most to make.
+    named: Vec<&'static str>,
 }
+
+/// What is made only for patterns that name it.
+const COSTLY: [&str; 3] = ["data", "deadline", "time"];
 
 impl PolicySet {
     /// A set of these policies.
     #[must_use]
     pub fn new(policies: Vec<Policy>) -> Self {
         let index = Index::new(policies.iter().map(|policy| &policy.pattern));
-        Self { policies, index }
+        let is_named = |member: &&str| policies.iter().any(|policy| policy.pattern.names(member));
+        let named = COSTLY.into_iter().filter(is_named).collect();
+        Self { policies, index, named }
     }
 
-    /// The policies that are switched on and match, ordered by name, as
-    /// [`select`](crate::select) finds them, without a look at each.
+    /// The policies that are switched on and match the [`document`](crate::document) of an event,
+    /// ordered by name, as [`select`](crate::select) finds them, without a look at each.
     #[must_use]
-    pub fn select(&self, document: &View<'_>) -> Vec<&Policy> {
-        crate::select::among(self.candidates(document), document)
+    pub fn select(&self, event: &Event, facts: &Facts) -> Vec<&Policy> {
+        let document = self.document(event, facts);
+        among(self.candidates(&document), &document)
     }
 
-    /// The policies that are looked at for a document: all that match, and few that do not.
-    pub fn candidates(&self, document: &View<'_>) -> impl Iterator<Item = &Policy> {
+    /// The policies that are looked at: all that match, and few that do not.
+    fn candidates(&self, document: &View<'_>) -> impl Iterator<Item = &Policy> {
         let numbers = self.index.candidates_in_view(document).into_iter();
         numbers.filter_map(|number| self.policies.get(number))
+    }
+
+    fn document<'a>(&self, event: &'a Event, facts: &'a Facts) -> View<'a> {
+        part(event, facts, |member| self.named.contains(&member))
     }
 
     /// The policies alone, in the order in which they were given.
@@ -68,7 +82,7 @@ mod tests {
 
     use super::*;
     use crate::samples::{ORDERS_DB, policy, spot};
-    use crate::{Facts, document, select};
+    use crate::{document, select};
 
     const MANY: usize = 10_000;
 
@@ -88,7 +102,7 @@ mod tests {
             let set: PolicySet = (0..MANY).map(|n| with_pattern(&one, n, &of(n))).collect();
             let (event, facts) = (spot(), facts(17));
             let document = document(&event, &facts);
-            let selected = set.select(&document);
+            let selected = set.select(&event, &facts);
             assert_eq!(names(&selected), ["p-17"], "{}", of(17));
             assert_eq!(selected, select(&set, &document));
             assert!(set.candidates(&document).count() <= 2, "{}", of(17));
@@ -106,10 +120,29 @@ mod tests {
             ..Facts::default()
         };
         let event = spot();
-        let document = document(&event, &facts);
-        let selected = set.select(&document);
+        let selected = set.select(&event, &facts);
         assert_eq!(names(&selected), ["a", "b"]);
-        assert_eq!(selected, select(&set, &document));
+        assert_eq!(selected, select(&set, &document(&event, &facts)));
+    }
+
+    #[test]
+    fn what_only_some_patterns_name_is_there_for_them() {
+        let (event, facts) = (spot(), Facts::default());
+        let one = policy(ORDERS_DB);
+        for (pattern, matches) in [
+            (json!({ "data": { "action": ["terminate"] } }), true),
+            (json!({ "data": { "action": [{ "exists": false }] } }), false),
+            (json!({ "time": [{ "prefix": "2026-03-01T10:00" }] }), true),
+            (
+                json!({ "$or": [{ "type": ["custom"] }, { "deadline": [{ "exists": true }] }] }),
+                true,
+            ),
+            (json!({ "deadline": [{ "exists": false }], "drill": [false] }), false),
+            (json!({ "drill": [false] }), true),
+        ] {
+            let set = PolicySet::new(vec![with_pattern(&one, 1, &pattern)]);
+            assert_eq!(set.select(&event, &facts).len(), usize::from(matches), "{pattern}");
+        }
     }
 
     fn with_pattern(one: &Policy, n: usize, pattern: &Value) -> Policy {

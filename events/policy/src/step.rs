@@ -119,13 +119,14 @@ fn all(
     let mut steps = Vec::new();
     for policy in selected {
         for handler in handlers(policy) {
-            let name = [policy.name.as_str(), "/", part, handler.plugin.as_str()].concat();
             let count = counts.entry((&policy.name, &handler.plugin)).or_default();
             *count += 1;
+            let name = [policy.name.as_str(), "/", part, handler.plugin.as_str()].concat();
             let id = match *count {
-                1 => StepId(name.into()),
-                count => StepId(format!("{name}#{count}").into()),
+                1 => name,
+                count => format!("{name}#{count}"),
             };
+            let id = StepId(id.into());
             steps.push(step(id, policy, handler, drill));
         }
     }

@@ -248,10 +248,9 @@ const OVER: &str = "it is over";
 
 const DRILL: &str = "a drill";
 
-/// The tasks of the actions of policies.
-pub(super) fn of_policies(selected: &[&Policy], drill: bool) -> Vec<Task> {
+/// Adds the tasks of the actions of policies.
+pub(super) fn add_of_policies(tasks: &mut Vec<Task>, selected: &[&Policy], drill: bool) {
     let mut counts: BTreeMap<(&PolicyName, ActionName), usize> = BTreeMap::new();
-    let mut tasks = Vec::new();
     for policy in selected {
         for action in &policy.actions {
             let name = [policy.name.as_str(), "/", action.name.as_str()].concat();
@@ -261,7 +260,6 @@ pub(super) fn of_policies(selected: &[&Policy], drill: bool) -> Vec<Task> {
             tasks.push(of_action(id, policy, action, drill));
         }
     }
-    tasks
 }
 
 fn of_action(id: String, policy: &Policy, action: &Action, drill: bool) -> Task {
