@@ -283,6 +283,22 @@ mod tests {
             "approved_at": "2026-01-01T00:00:00Z", "manifest": { "name": "flush" } });
         put(&Approval::file_name(&name), &record.to_string(), 0o644);
         assert_eq!(reason(&settings), "");
+        // S1-85
+        for (permissions, told) in [
+            (serde_json::json!([]), Ok(BTreeSet::new())),
+            (serde_json::json!(["signal"]), Ok(BTreeSet::from([Permission::Signal]))),
+            (serde_json::json!(["docker"]), Err("its approval: `docker` is no permission")),
+        ] {
+            let mut record = record.clone();
+            record["permissions"] = permissions;
+            put(&Approval::file_name(&name), &record.to_string(), 0o644);
+            match (target(&settings, &name), told) {
+                (Ok(found), Ok(told)) => assert_eq!(found.approved, Some(told)),
+                (Err(fault), Err(told)) => assert!(fault.to_string().starts_with(told), "{fault}"),
+                (found, _) => panic!("{:?}", found.map(|found| found.approved)),
+            }
+        }
+        put(&Approval::file_name(&name), &record.to_string(), 0o644);
         put("flush.sh", "#!/bin/sh\necho other\n", 0o755);
         assert!(reason(&settings).starts_with("its sha256 is "));
         put(&Approval::file_name(&name), &record.to_string(), 0o666);
