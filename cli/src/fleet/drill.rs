@@ -391,9 +391,10 @@ mod tests {
 
     #[test]
     fn an_incident_belongs_to_the_drill_that_it_bears_the_mark_of() {
-        let mut incident = done(json!({}));
+        let incident = done(json!({}));
         assert!(!run(None).is_mine(&incident));
-        incident.event["data"][MARK] = json!("m-1");
-        assert!(run(None).is_mine(&incident));
+        let mut marked = Value::clone(&incident.event);
+        marked["data"][MARK] = json!("m-1");
+        assert!(run(None).is_mine(&done(json!({ "event": marked }))));
     }
 }

@@ -73,3 +73,25 @@ impl<'de> Deserialize<'de> for Told {
         Box::<RawValue>::deserialize(deserializer).map(|text| Self::of(Form::Stored(text)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::spot;
+
+    #[test]
+    fn what_is_stored_is_what_was_heard() {
+        let heard = Told::new(&spot(), IncidentKey::stored("i-1/spot"));
+        let text = serde_json::to_string(&heard).unwrap();
+        let value = serde_json::to_value(&heard).unwrap();
+        assert_eq!(text, value.to_string());
+        assert_eq!(*heard, value);
+        assert_eq!(heard["correlationid"], "i-1/spot");
+        let stored: Told = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&stored).unwrap(), text);
+        let from_value: Told = serde_json::from_value(value).unwrap();
+        assert!(stored == heard && from_value == stored && heard == heard.clone());
+        let other = Told::new(&Event { drill: true, ..spot() }, IncidentKey::stored("i-1/spot"));
+        assert!(other != heard && other != stored);
+    }
+}

@@ -36,6 +36,41 @@ fn s0_54_every_loss_has_the_five_keys_and_all_of_its_detail() {
 }
 
 #[test]
+fn a_member_is_read_however_it_is_spelled() {
+    let text = samples::text("event-spot-interruption-terminate.json");
+    let plain = read(&text).unwrap();
+    let spelled = text
+        .replace("\"source\"", "\"\\u0073ource\"")
+        .replace("aws.ec2\"", "aws\\u002eec2\"")
+        .replace("\"version\": \"0\"", "\"source\": 7, \"detail\": [], \"account\": \"no\"")
+        .replace("\"region\"", "\"replay-name\": null, \"region\"");
+    let replay = Some("null".to_owned());
+    let expected: Vec<Event> =
+        plain.iter().map(|event| Event { replay: replay.clone(), ..event.clone() }).collect();
+    assert_eq!(read(&spelled).unwrap(), expected);
+    let nameless = text.replace("\"us-east-1\"", "null").replace("\"123456789012\"", "null");
+    let event = read(&nameless).unwrap().remove(0);
+    assert_eq!((event.region, event.account), (None, None));
+    for (member, found) in [
+        (r#""id": 7"#, "`id` is a number: expected an event id"),
+        (r#""id": null"#, "`id` is missing: expected an event id"),
+        (r#""id": "a b""#, "`id` is \"a b\": expected an event id"),
+        (r#""account": "12""#, "`account` is \"12\": expected 12 digits"),
+        (r#""account": 12"#, "`account` is a number: expected 12 digits"),
+        (r#""detail": null"#, "`detail` is null: expected an object"),
+        (r#""source": "\u0000""#, "`source` is \"\\0\": expected a name"),
+    ] {
+        let text = text.trim_end().trim_end_matches('}');
+        let fault = read(&format!("{text}, {member} }}")).unwrap_err();
+        assert_eq!(fault.to_string(), found);
+    }
+    for text in ["[]", "7", "null"] {
+        assert_eq!(read(text).unwrap_err().at(), Some("$"), "{text}");
+    }
+    assert!(matches!(read("{").unwrap_err(), ReadError::Json(_)));
+}
+
+#[test]
 fn a_drill_is_the_same_event_and_marked() {
     for name in samples::names("event-").into_iter().filter(|name| !name.contains("own")) {
         let mut envelope = sample(&name);
