@@ -24,7 +24,7 @@ pub(crate) fn run(workplace: &Workplace, json: bool) -> Result<ExitCode> {
     done(workplace.cargo().args(planning))?;
     report::progress("building what measures them");
     workplace.build_programs()?;
-    report::progress("measuring, which takes about three minutes");
+    report::progress("measuring, which takes about four minutes");
     let mut measure = workplace.command(workplace.built("debug", "promises"));
     measure.arg(workplace.built("release", "snoozed"));
     measure.arg("--functions").arg(workplace.built("release", ""));
