@@ -13,7 +13,6 @@
 //! is not in the plan is a gap that is told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use snooze_event::PluginName;

@@ -79,8 +79,8 @@ pub fn explain(watch: &Watch, known: &Incident, now: Now) -> Value {
         json!({
             "policy": policy.name.as_str(),
             "enabled": policy.enabled,
-            "matches": policy.pattern.matches(&document),
-            "pattern": policy.pattern.explain(&document).to_string(),
+            "matches": policy.pattern.matches_view(&document),
+            "pattern": policy.pattern.explain_view(&document).to_string(),
         })
     };
     let mut view = incident(known, now);

@@ -5,6 +5,7 @@
 
 mod bench;
 mod demo;
+mod durations;
 mod e2e;
 mod functions;
 mod report;
@@ -55,6 +56,12 @@ enum Verb {
         #[arg(long)]
         arch: Option<Arch>,
     },
+    /// Measure how long databases take to save, as docs/plugins/durations.md shows it
+    Durations {
+        /// How much the servers are filled with, in megabytes
+        #[arg(default_values_t = [64, 256, 1024])]
+        megabytes: Vec<u64>,
+    },
     /// Measure the promises of the README
     Bench {
         /// Print the rows as JSON
@@ -75,6 +82,7 @@ fn main() -> ExitCode {
         Verb::LintTemplate => template::run(&workplace),
         Verb::E2e { args } => e2e::run(&workplace, &args),
         Verb::Functions { release, arch } => functions::run(&workplace, release, arch),
+        Verb::Durations { megabytes } => durations::run(&workplace, &megabytes),
         Verb::Bench { json } => bench::run(&workplace, json),
     };
     ended.unwrap_or_else(|error| fail(&error))

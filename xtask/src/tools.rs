@@ -21,8 +21,10 @@ const PYTHON_REDIS: &str = "redis==5.2.1";
 const CLOUD: &str = include_str!("../cloud-requirements.txt");
 
 /// A program and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("redis-server", "redis-server"),
+    // The server itself is on no search path; this comes with it.
+    ("pg_ctlcluster", "postgresql"),
     ("mariadbd", "mariadb-server"),
     ("faketime", "faketime"),
     ("python3", "python3"),

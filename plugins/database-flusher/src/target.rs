@@ -1,7 +1,7 @@
 //! Which program does the work, and what it is told.
 
 use serde_json::{Map, Value};
-use snooze_plugin::{Config, Kind, PluginError, Setting};
+use snooze_plugin::{Config, PluginError, Setting};
 
 /// The words of `db_type`, the program, and its own name for the place of the server.
 const PROGRAMS: [(&[&str], &str, &str); 4] = [
@@ -20,7 +20,6 @@ pub(crate) struct Target {
 /// All settings.
 pub(crate) fn settings() -> [Setting; 5] {
     let words: Vec<&str> = PROGRAMS.iter().flat_map(|(words, ..)| words.iter().copied()).collect();
-    let options = Setting::text("options", "settings of the flusher itself, by its own names");
     [
         Setting::choice("db_type", &words, "which database it is").required(),
         Setting::text("connection_string", "where it is, as its own flusher reads it")
@@ -28,7 +27,7 @@ pub(crate) fn settings() -> [Setting; 5] {
             .secret(),
         Setting::number("timeout_seconds", 0.1..=3600.0, "how long all of it may take at most"),
         Setting::flag("dry_run", "say what would be done, and do nothing"),
-        Setting { kind: Kind::Any, ..options },
+        Setting::any("options", "settings of the flusher itself, by its own names"),
     ]
 }
 

@@ -104,6 +104,12 @@ impl Setting {
         Self::new(name, Kind::Map, description)
     }
 
+    /// Anything: the plugin itself looks at it.
+    #[must_use]
+    pub fn any(name: &str, description: &str) -> Self {
+        Self::new(name, Kind::Any, description)
+    }
+
     /// The setting that every plugin has which changes anything: with it the plugin says what it
     /// would do, and does nothing.
     #[must_use]

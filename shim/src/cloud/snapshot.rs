@@ -157,7 +157,7 @@ impl Snapshot {
         let shelf = contents.shelf();
         Table {
             version: self.version,
-            policies: shelf.policies,
+            policies: shelf.policies.to_vec(),
             faults: shelf.faults.iter().map(ToString::to_string).collect(),
             is_snapshot: true,
             place: (self.account, self.region),

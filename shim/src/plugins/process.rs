@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use serde_json::{Map, Value};
-use snooze_event::PluginName;
 use snooze_plugin::wire::{LineBuffer, Method, TooMuchOutput, request_line};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -94,7 +93,7 @@ impl Process {
         command
             .args(keeper_args(std::process::id(), &lock, confinement, target))
             .env_clear()
-            .envs(environment(plugin.as_str()))
+            .envs(environment(entry.plugin.as_str()))
             .current_dir("/")
             // What a terminal sends to its foreground group is for the daemon alone.
             .process_group(0);

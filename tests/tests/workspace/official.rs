@@ -5,10 +5,14 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
+use snooze_event::{Event, EventType};
 use snooze_plugin::wire::{Answer, Method, read_reply, request_line};
 use snooze_plugin::{Info, Setting};
+use snooze_policy::Policy;
 use snooze_tests::{place, programs};
 use snoozed::builtins;
 
@@ -68,6 +72,27 @@ fn a_handlers_page_shows_a_policy_whose_configuration_it_takes() {
     }
 }
 
+#[test]
+fn every_recipe_fits_into_a_spot_notice_with_settings_that_its_plugins_take() {
+    let id = "e-1".parse().unwrap();
+    let event = Event::new(EventType::SpotInterrupt, "", Timestamp::UNIX_EPOCH, id);
+    for (recipe, page) in pages_of("docs/recipes") {
+        let policies: Vec<Policy> = blocks(&page, "json")
+            .iter()
+            .map(|block| snooze_policy::check(block).unwrap())
+            .collect();
+        assert!(!policies.is_empty(), "{recipe} shows no policy");
+        let steps = snooze_policy::steps(&policies.iter().collect::<Vec<_>>(), &event);
+        let misfits = snooze_policy::misfits(&steps, Duration::from_secs(120));
+        assert_eq!(misfits, Vec::<String>::new(), "{recipe}");
+        for handler in policies.iter().flat_map(|policy| &policy.handlers) {
+            let settings = Setting::read(&info(handler.plugin.as_str()).config_schema);
+            let faults = Setting::faults(&settings, &handler.config);
+            assert_eq!(faults, Vec::<String>::new(), "{recipe}: {}", handler.plugin);
+        }
+    }
+}
+
 /// The programs below `plugins`, and what is built in.
 fn names() -> Vec<String> {
     let mut names: Vec<String> = builtins::NAMES.map(str::to_owned).into();
@@ -84,7 +109,11 @@ fn names() -> Vec<String> {
 }
 
 fn pages() -> BTreeMap<String, String> {
-    let folder = place::root().join("docs/plugins");
+    pages_of("docs/plugins")
+}
+
+fn pages_of(folder: &str) -> BTreeMap<String, String> {
+    let folder = place::root().join(folder);
     let read = |path: PathBuf| {
         let name = path.file_stem()?.to_str()?.to_owned();
         (name != "durations").then(|| (name, fs::read_to_string(&path).unwrap()))
