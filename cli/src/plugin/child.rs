@@ -17,6 +17,8 @@ use crate::text;
 const LOG: usize = 4 * 1024;
 /// How many lines may wait to be read; then the plugin waits.
 const LINES: usize = 64;
+/// How long to wait for what a process that ended has written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often an ending process is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -28,6 +30,8 @@ pub(super) struct Plugin {
     stdin: Option<Sender<String>>,
     lines: Receiver<Result<Vec<u8>, String>>,
     log: Arc<Mutex<Vec<u8>>>,
+    /// Closed at the end of its stderr.
+    log_ends: Receiver<()>,
     /// Lines on stdout that were no reply to what was asked.
     pub(super) strays: usize,
 }
@@ -64,9 +68,11 @@ impl Plugin {
             });
         }
         let log = Arc::new(Mutex::new(Vec::new()));
+        let (log_open, log_ends) = mpsc::channel();
         if let Some(mut stderr) = child.stderr.take() {
             let log = Arc::clone(&log);
             thread::spawn(move || {
+                let _log_open: Sender<()> = log_open;
                 let mut chunk = [0; LOG];
                 while let Ok(length @ 1..) = stderr.read(&mut chunk) {
                     let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +89,7 @@ impl Plugin {
                 requests.into_iter().all(|line| stdin.write_all(line.as_bytes()).is_ok())
             });
         }
-        Ok(Self { child, stdin: Some(request), lines, log, strays: 0 })
+        Ok(Self { child, stdin: Some(request), lines, log, log_ends, strays: 0 })
     }
 
     /// Writes a line and waits for the reply with its id.
@@ -157,7 +163,11 @@ impl Plugin {
     }
 
     /// The end of what it wrote to stderr.
-    pub(super) fn log(&self) -> String {
+    pub(super) fn log(&mut self) -> String {
+        if self.ended(Duration::ZERO).is_some() {
+            // Its last words are still on their way; what it started may live on, and be silent.
+            let _ = self.log_ends.recv_timeout(LAST_WORDS);
+        }
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&log).into_owned()
     }

@@ -83,6 +83,8 @@ struct Patient {
     /// Its file; none when it is built in, or missing.
     path: Option<PathBuf>,
     is_builtin: bool,
+    /// The daemon says that it may run.
+    is_found: bool,
     findings: Vec<Finding>,
     /// The last lines that it wrote to stderr.
     log: Vec<String>,
@@ -100,7 +102,7 @@ impl Patient {
     fn examine(&mut self, patience: u32) -> Result<(), Failure> {
         let program = match &self.path {
             Some(path) => {
-                self.findings.extend(file::look(path));
+                self.findings.extend(file::look(path, self.is_found));
                 vec![path.clone()]
             }
             None if self.is_builtin => vec![
@@ -238,6 +240,7 @@ fn known(plugins: &Value) -> Vec<Patient> {
         patients.push(Patient {
             name: cell(found, "name"),
             is_builtin: path.is_none(),
+            is_found: true,
             path,
             ..Patient::default()
         });

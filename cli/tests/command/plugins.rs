@@ -194,7 +194,7 @@ const NO_ANSWERS: [Flaw; 4] = [
     },
     Flaw {
         part: "while IFS= read -r line; do",
-        instead: "while line=$(dd bs=65536 count=1 2>/dev/null); do",
+        instead: "while line=$(dd bs=65536 count=1 2>/dev/null) && [ -n \"$line\" ]; do",
         point: "two requests at once",
         said: "no answer within 5.0 s",
     },

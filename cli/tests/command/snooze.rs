@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -61,9 +61,17 @@ impl Place {
         self.path(name).display().to_string()
     }
 
+    /// A program, written by another process: what this one has open for writing is handed down
+    /// to whatever a test beside this starts, and cannot be run until that has become another.
     pub(crate) fn program(&self, name: &str, text: &str) -> String {
-        let path = self.file(name, text);
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        let path = self.path(name).display().to_string();
+        let mut shell = Command::new("sh")
+            .args(["-c", "cat >\"$0\" && chmod 755 \"$0\"", &path])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        shell.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(shell.wait().unwrap().success());
         path
     }
 

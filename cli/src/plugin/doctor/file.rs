@@ -6,12 +6,14 @@ use std::path::Path;
 
 use rustix::fs::StatVfsMountFlags;
 use snooze_event::PluginName;
-use snoozed::launch::inspect;
+use snoozed::launch::{Refusal, inspect};
+use snoozed::plugins::Approval;
+use snoozed::settings::USUAL_DIRECTORIES;
 
 use super::{Finding, Verdict, directory, program, quoted, stem};
 
-/// All that can be said of it.
-pub(super) fn look(path: &Path) -> Vec<Finding> {
+/// All that can be said of it; `is_found` is whether the daemon says that it may run.
+pub(super) fn look(path: &Path, is_found: bool) -> Vec<Finding> {
     let mut findings = vec![name(path)];
     let status = match path.symlink_metadata() {
         Ok(status) => status,
@@ -34,7 +36,16 @@ pub(super) fn look(path: &Path) -> Vec<Finding> {
     findings.extend(mount(path));
     findings.extend(directory::look(path));
     findings.push(program::look(path));
-    findings.extend(as_the_daemon(path, &findings));
+    let approval = approval(path);
+    if let Ok(None) = approval
+        && !is_found
+        && path.parent().is_some_and(is_usual)
+    {
+        let text = "nobody approved it: it runs only where the settings name it";
+        let todo = "snooze plugin install its archive, or name it in `plugins.unsigned`";
+        findings.push(Finding::odd("approval", text, todo));
+    }
+    findings.extend(as_the_daemon(path, approval, &findings));
     findings
 }
 
@@ -79,13 +90,47 @@ fn mount(path: &Path) -> Option<Finding> {
     })
 }
 
+fn is_usual(directory: &Path) -> bool {
+    USUAL_DIRECTORIES.iter().any(|usual| directory == Path::new(usual))
+}
+
+/// What stands beside the file, where an operator approved it.
+fn approval(path: &Path) -> Result<Option<Approval>, Refusal> {
+    match (path.parent(), stem(path).parse()) {
+        (Some(directory), Ok(name)) => Approval::read(directory, &name),
+        (None, _) | (_, Err(_)) => Ok(None),
+    }
+}
+
 /// What the daemon itself would say, where nothing else was found.
-fn as_the_daemon(path: &Path, findings: &[Finding]) -> Option<Finding> {
+fn as_the_daemon(
+    path: &Path,
+    approval: Result<Option<Approval>, Refusal>,
+    findings: &[Finding],
+) -> Option<Finding> {
     if findings.iter().any(|finding| finding.verdict == Verdict::Bad) {
         return None;
     }
-    let refusal = inspect(path.parent()?, path.file_name()?, None).err()?;
-    Some(Finding::bad("file", refusal.to_string(), "mend that"))
+    let approval = match approval {
+        Ok(approval) => approval,
+        Err(refusal) => {
+            let todo = "snooze plugin install its archive again";
+            return Some(Finding::bad("approval", refusal.to_string(), todo));
+        }
+    };
+    let sum = approval.as_ref().map(|approval| approval.sha256.as_str());
+    match (inspect(path.parent()?, path.file_name()?, sum), approval) {
+        (Ok(()), None) => None,
+        (Ok(()), Some(approval)) => {
+            let text = format!("for this very file, on {}", approval.approved_at);
+            Some(Finding::fine("approval", text))
+        }
+        (Err(refusal), None) => Some(Finding::bad("file", refusal.to_string(), "mend that")),
+        (Err(refusal), Some(_)) => {
+            let todo = "snooze plugin update its archive, or put the approved file back";
+            Some(Finding::bad("approval", refusal.to_string(), todo))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +146,7 @@ mod tests {
     /// What is not fine.
     fn check(place: &TempDir, file: &str, expected: Expect) {
         let folder = place.path().display().to_string();
-        let told: String = look(&place.path().join(file))
+        let told: String = look(&place.path().join(file), false)
             .into_iter()
             .filter(|finding| finding.verdict != Verdict::Fine)
             // What lies above the directory of the test is not its business.
@@ -181,6 +226,30 @@ mod tests {
     }
 
     #[test]
+    fn only_the_very_file_that_was_approved_is_fine() {
+        let place = tempfile::tempdir().unwrap();
+        put(&place, "backup.sh", b"#!/bin/sh\n", 0o755);
+        let approve = |sum: &str| {
+            let text = format!(
+                r#"{{"sha256":"{sum}","permissions":[],"signer":null,"approved_at":"then",
+                "manifest":{{}}}}"#
+            );
+            put(&place, ".backup.approved.json", text.as_bytes(), 0o644);
+        };
+        approve("a8076d3d28d21e02012b20eaf7dbf75409a6277134439025f282e368e3305abf");
+        let found = look(&place.path().join("backup.sh"), false);
+        let approval = found.iter().find(|finding| finding.check == "approval").unwrap();
+        assert_eq!(approval, &Finding::fine("approval", "for this very file, on then"));
+        approve(&"00".repeat(32));
+        let found = look(&place.path().join("backup.sh"), false);
+        let approval = found.iter().find(|finding| finding.check == "approval").unwrap();
+        assert!(approval.text.contains("its sha256 is a8076d3d"), "{approval:?}");
+        put(&place, ".backup.approved.json", b"{}", 0o644);
+        let found = look(&place.path().join("backup.sh"), false);
+        assert!(found.last().unwrap().text.contains("cannot be read"), "{found:?}");
+    }
+
+    #[test]
     fn a_directory_that_others_can_write_to_is_a_fault_and_one_above_a_warning() {
         let place = tempfile::tempdir().unwrap();
         let inner = place.path().join("inner");
@@ -235,7 +304,7 @@ mod tests {
             ("near", "its first line names no absolute path: `sh`"),
             ("env", "`env` finds no `no-such-python` in the PATH of the daemon"),
         ] {
-            let findings = look(&place.path().join(file));
+            let findings = look(&place.path().join(file), false);
             let bad: Vec<_> =
                 findings.iter().filter(|finding| finding.verdict == Verdict::Bad).collect();
             assert_eq!(bad.len(), 1, "{file}: {findings:?}");
