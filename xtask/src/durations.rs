@@ -9,16 +9,17 @@ use crate::workplace::Workplace;
 use crate::{report, tools};
 
 /// What starts servers, fills them and flushes them by each strategy.
-const PACKAGES: [&str; 3] = ["postgres-plugins", "mysql-plugins", "redis-plugins"];
+const SERVERS: [&str; 3] = ["postgres", "mysql", "redis"];
 
 /// Measures with so many megabytes, and prints a table for `docs/plugins/durations.md`.
 pub(crate) fn run(workplace: &Workplace, megabytes: &[u64]) -> Result<ExitCode> {
     tools::install(workplace)?;
     let mut rows: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    for package in PACKAGES {
-        report::progress(&format!("measuring by {package}"));
+    for server in SERVERS {
+        let (package, example) = (format!("{server}-plugins"), format!("{server}-durations"));
+        report::progress(&format!("measuring {server}"));
         let mut cargo = workplace.cargo();
-        cargo.args(["run", "--quiet", "--package", package, "--example", "durations", "--"]);
+        cargo.args(["run", "--quiet", "--package", &package, "--example", &example, "--"]);
         let output = cargo.args(megabytes.iter().map(ToString::to_string)).output();
         let output = output.context("cannot start `cargo run`")?;
         if !output.status.success() {

@@ -80,8 +80,8 @@ fn without_systemd_it_says_so() {
 #[test]
 fn a_process_saves_and_ends_and_only_then_it_is_said() {
     let place = Place::new();
-    let process = place.shell("trap 'sleep 0.3; echo safe > saved; exit' INT");
-    let handled = place.stop(json!({ "signal": "INT" }));
+    let process = place.shell("trap 'sleep 0.3; echo safe > saved; exit' USR1");
+    let handled = place.stop(json!({ "signal": "USR1" }));
     assert_eq!((handled.status.as_deref(), handled.verified), (Some("stopped"), Some(true)));
     assert_eq!(handled.more["saved"], json!([format!("sh (pid {})", process.pid)]));
     assert_eq!(fs::read_to_string(place.folder.path().join("saved")).unwrap(), "safe\n");

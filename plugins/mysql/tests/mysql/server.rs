@@ -193,6 +193,8 @@ fn spawn(folder: &Path, options: &[String]) -> Child {
         .arg(format!("--datadir={}", path("data")))
         .arg(format!("--socket={}", path("s")))
         .arg(format!("--pid-file={}", path("pid")))
+        // At its start a server removes what others left in the common one, and used still.
+        .arg(format!("--tmpdir={}", folder.display()))
         .args(["--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M"])
         .args(["--skip-name-resolve", "--log-bin=bin", "--server-id=1", "--bind-address=127.0.0.1"])
         .args(match options.iter().any(|option| option.starts_with("--port")) {
@@ -230,6 +232,7 @@ fn template() -> Option<PathBuf> {
     let installed = as_nobody(Command::new("mariadb-install-db"))
         .arg("--no-defaults")
         .arg(format!("--datadir={}", data.display()))
+        .arg(format!("--tmpdir={}", folder.path().display()))
         .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
         .arg("--innodb-log-file-size=8M")
         .output()

@@ -2,7 +2,7 @@
 //! that are not on disk yet:
 //!
 //! ```text
-//! cargo run --release -p postgres-plugins --example durations 64 256 1024
+//! cargo run --release -p postgres-plugins --example postgres-durations 64 256 1024
 //! ```
 //!
 //! It prints a line `server,strategy,bytes,seconds` for each size and strategy; the bytes are what

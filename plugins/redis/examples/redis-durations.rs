@@ -1,7 +1,7 @@
 //! Measures how long each mode takes on this machine, on new servers with this many megabytes:
 //!
 //! ```text
-//! cargo run --release -p redis-plugins --example durations 64 256
+//! cargo run --release -p redis-plugins --example redis-durations 64 256
 //! ```
 //!
 //! It prints a line `server,strategy,bytes,seconds` for each size and mode; the bytes are what the

@@ -1,4 +1,4 @@
-//! Measures how long each strategy takes: `cargo run --release --example durations -- 100 400`
+//! Measures how long each strategy takes: `cargo run --release --example mysql-durations -- 100 400`
 //! prints a row `server,strategy,bytes,seconds` for each size in MB, with all of it changed since
 //! it was last written.
 
