@@ -85,9 +85,6 @@ fn d16_without_a_permission_of_the_instance_one_part_fails_and_the_others_go_on(
         let _lack = Lack::of(cloud, "InstanceRole", statement);
         let daemon = instance.setup.start();
         let parts = parts_once(&daemon, part, "failing");
-        let is_fine = |other: &&str| *other == part || parts[*other]["state"] == "on";
-        let others = ["hello", "policies", "commands"];
-        assert!(others.iter().all(is_fine), "{statement}: {parts:#}");
         assert!(parts[part].to_string().contains("ccess"), "{statement}: {parts:#}");
         // The metadata service is heard, and the policies that were kept are acted on.
         instance.setup.fake.spot(snooze_imds::fake::Notice::ahead(
@@ -99,16 +96,16 @@ fn d16_without_a_permission_of_the_instance_one_part_fails_and_the_others_go_on(
     }
 }
 
-/// The parts of the cloud side, once one of them is so.
+/// The parts of the cloud side, once one of them is so and the others work.
 fn parts_once(daemon: &Daemon, part: &str, state: &str) -> Value {
     let mut last = Value::Null;
     wait::until_or(
         || format!("{part} to be {state}"),
         || {
             last = parts(daemon);
-            let others = ["hello", "policies", "commands"];
-            let settled = others.iter().all(|other| last[*other]["state"] != "waiting");
-            (last[part]["state"] == state && settled).then(|| last.clone())
+            // What the role lacked before is granted again, but the emulator may not know yet.
+            let is_so = |one: &&str| last[*one]["state"] == if *one == part { state } else { "on" };
+            ["hello", "policies", "commands"].iter().all(is_so).then(|| last.clone())
         },
     )
 }
