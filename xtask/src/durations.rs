@@ -11,7 +11,7 @@ use crate::{report, tools};
 /// What starts servers, fills them and flushes them by each strategy.
 const SERVERS: [&str; 3] = ["postgres", "mysql", "redis"];
 
-/// Measures with so many megabytes, and prints a table for `docs/plugins/durations.md`.
+/// Measures with so many megabytes, and prints a table.
 pub(crate) fn run(workplace: &Workplace, megabytes: &[u64]) -> Result<ExitCode> {
     tools::install(workplace)?;
     let mut rows: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();

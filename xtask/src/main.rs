@@ -56,7 +56,7 @@ enum Verb {
         #[arg(long)]
         arch: Option<Arch>,
     },
-    /// Measure how long databases take to save, as docs/plugins/durations.md shows it
+    /// Measure how long databases take to save on this machine, and print a table
     Durations {
         /// How much the servers are filled with, in megabytes
         #[arg(default_values_t = [64, 256, 1024])]
