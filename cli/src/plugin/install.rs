@@ -1,8 +1,8 @@
 //! `snooze plugin install`, `update` and `uninstall`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -21,6 +21,9 @@ use crate::{screen, text};
 const DIRECTORY: &str = "/usr/local/share/cloudsnooze/plugins";
 /// The keys that may sign plugins.
 const KEYS: &str = "/etc/cloudsnooze/keys";
+
+/// The most that is read of a signature, in bytes: four short lines.
+const LONGEST_SIGNATURE: u64 = 64 << 10;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Install {
@@ -141,10 +144,14 @@ fn checked(args: &Install) -> Result<(Package, Option<String>), Failure> {
     }
     let beside = || PathBuf::from(format!("{}.minisig", args.archive.display()));
     let path = args.signature.clone().unwrap_or_else(beside);
-    let signer = match (fs::read_to_string(&path), &args.unsigned) {
+    let is_missing = |source: &io::Error| source.kind() == io::ErrorKind::NotFound;
+    let signer = match (signature(&path), &args.unsigned) {
         (Ok(signature), _) => {
             Some(signer(&archive, &signature, &args.keys).map_err(|why| fault(&why))?)
         }
+        // One that is there and cannot be read is not taken for none.
+        (Err(source), Some(_)) if is_missing(&source) => None,
+        (Err(source), Some(_)) => return Err(Failure::file(path.display(), source)),
         (Err(source), None) => {
             let text = format!(
                 "no signature `{}`: {source}; --unsigned NAME takes a plugin without one",
@@ -152,13 +159,19 @@ fn checked(args: &Install) -> Result<(Package, Option<String>), Failure> {
             );
             return Err(fault(&text));
         }
-        (Err(_), Some(_)) => None,
     };
     let package = Package::read(&archive).map_err(|why| fault(&why))?;
     if let Some(name) = args.unsigned.as_ref().filter(|name| **name != package.name) {
         return Err(fault(&format!("it is the plugin `{}`, not `{name}`", package.name)));
     }
     Ok((package, signer))
+}
+
+/// The text of a signature, as much of it as one may have.
+fn signature(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST_SIGNATURE).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn put(
@@ -184,6 +197,9 @@ fn put(
     let record = args.directory.join(Approval::file_name(&package.name));
     let text = serde_json::to_string_pretty(&approval)
         .map_err(|source| Failure::file(record.display(), source))?;
+    DirBuilder::new().recursive(true).mode(0o755).create(&args.directory).map_err(|source| {
+        Failure::system(format!("make `{}`", args.directory.display()), &source)
+    })?;
     write(&path, &package.program, 0o755)?;
     write(&record, text.as_bytes(), 0o644)?;
     for file in old.iter().filter(|file| **file != path) {
@@ -250,8 +266,13 @@ fn is_approved(news: &str) -> Result<bool, Failure> {
 
 /// The files in the directory that are the plugin of this name.
 fn files_of(directory: &Path, name: &PluginName) -> Result<Vec<PathBuf>, Failure> {
-    let entries = fs::read_dir(directory)
-        .map_err(|source| Failure::system(format!("read `{}`", directory.display()), &source))?;
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => {
+            return Err(Failure::system(format!("read `{}`", directory.display()), &source));
+        }
+    };
     let is_it = |path: &PathBuf| {
         let file = path.file_name().and_then(|file| file.to_str());
         file.is_some_and(|file| file.split('.').next() == Some(name.as_str()))

@@ -121,6 +121,23 @@ fn i3_without_a_signature_a_plugin_is_taken_only_by_its_name() {
 }
 
 #[test]
+fn the_first_plugin_makes_the_directory_and_an_unreadable_signature_is_not_taken_for_none() {
+    let world = World::new(&["team.pub"]);
+    fs::remove_dir(world.path("plugins")).unwrap();
+    let archive = world.path("backup.tar.gz");
+    fs::copy(sample("backup-1.0.0.tar.gz"), &archive).unwrap();
+    fs::create_dir(world.path("backup.tar.gz.minisig")).unwrap();
+    let unsigned = ["--approve", "--unsigned", "backup"];
+    let ended = world.run("install", &archive, &unsigned);
+    assert_eq!(ended.code, 3);
+    assert!(ended.err.contains("backup.tar.gz.minisig"), "{}", ended.err);
+    fs::remove_dir(world.path("backup.tar.gz.minisig")).unwrap();
+    let ended = world.run("install", &archive, &unsigned);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(world.path("plugins/backup.sh").is_file());
+}
+
+#[test]
 fn nothing_is_approved_where_nobody_can_be_asked() {
     let world = World::new(&["team.pub"]);
     let ended = world.run("install", &sample("backup-1.0.0.tar.gz"), &[]);
