@@ -20,6 +20,7 @@ mod check;
 mod documents;
 mod fault;
 mod fields;
+pub mod idle;
 mod json;
 pub mod ledger;
 mod policy;
