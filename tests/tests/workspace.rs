@@ -6,4 +6,5 @@ mod workspace {
     mod floors;
     mod matrix;
     mod official;
+    mod traces;
 }
