@@ -12,6 +12,7 @@ pub mod builtins;
 pub mod clock;
 pub mod cloud;
 pub mod exit;
+pub mod idle;
 pub mod incident;
 pub mod journal;
 pub mod launch;
