@@ -1,9 +1,12 @@
 //! Answers to the clients of the socket.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 use snooze_event::{EventType, wire};
 
 use crate::clock::Now;
+use crate::idle::monitor::LONGEST_WAKE;
 use crate::plugins::{self, PluginState};
 use crate::run::Daemon;
 use crate::socket::{BAD_PARAMETERS, FAILED, Reply, Request, UNKNOWN_COMMAND};
@@ -21,6 +24,8 @@ pub(crate) fn answer(daemon: &mut Daemon, request: Request) -> Reply {
         "POLICIES" => Reply::data(view::policies(&daemon.watch)),
         "EXPLAIN" => explain(daemon, params),
         "EVENT" => event(daemon, params),
+        "IDLE" => Reply::data(idle(daemon)),
+        "WAKE" => wake(daemon, params),
         "PLUGIN_ENABLE" => switch(daemon, params, true),
         "PLUGIN_DISABLE" => switch(daemon, params, false),
         other => Reply::error(UNKNOWN_COMMAND, format!("unknown command `{other}`")),
@@ -46,6 +51,7 @@ fn status(daemon: &Daemon) -> Value {
         "policies": daemon.watch.policies().len(),
         "ignored_events": daemon.watch.ignored(),
         "faults": shown(faults(daemon)),
+        "idle": daemon.idleness.monitor.view(now),
         "not_enforced": view::not_enforced(&daemon.host.status()),
         "cloud": daemon.cloud.as_ref().map(|cloud| {
             let mut shown = cloud.shown();
@@ -165,6 +171,30 @@ fn event(daemon: &mut Daemon, params: &Map<String, Value>) -> Reply {
         "incident": opened.map(|incident| incident.key.as_str()),
     });
     Reply::data(data)
+}
+
+/// How far the instance has fallen asleep, and what decided in the last hour.
+fn idle(daemon: &Daemon) -> Value {
+    let mut view = daemon.idleness.monitor.view(Now::read());
+    if let Some(members) = view.as_object_mut() {
+        members.insert("last_hour".to_owned(), daemon.idleness.monitor.spans());
+    }
+    view
+}
+
+/// Keeps the instance up for so many seconds; none take that back.
+fn wake(daemon: &mut Daemon, params: &Map<String, Value>) -> Reply {
+    let now = Now::read();
+    let longest = LONGEST_WAKE.as_secs();
+    let seconds = params.get("seconds").and_then(Value::as_u64);
+    let Some(seconds) = seconds.filter(|seconds| *seconds <= longest) else {
+        let text = format!("`seconds`: expected a whole number from 0 to {longest}");
+        return Reply::error(BAD_PARAMETERS, text);
+    };
+    let until = now.wall.checked_add(Duration::from_secs(seconds)).ok();
+    let until = until.filter(|_| seconds > 0);
+    daemon.idleness.monitor.wake(until, now);
+    Reply::data(json!({ "awake_until": until.map(|until| until.to_string()) }))
 }
 
 fn switch(daemon: &mut Daemon, params: &Map<String, Value>, on: bool) -> Reply {

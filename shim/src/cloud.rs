@@ -33,10 +33,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use snooze_cloud::{Aws, bus};
-use snooze_event::IncidentKey;
 use snooze_event::wire::command::Command;
+use snooze_event::{Event, EventType, IncidentKey};
 use snooze_policy::Facts;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{Id, JoinSet};
@@ -109,6 +109,7 @@ pub struct Cloud {
     ending: watch::Sender<bool>,
     secrets: watch::Sender<BTreeSet<String>>,
     phases: mpsc::Sender<bus::Entry>,
+    idleness: watch::Sender<Option<bus::Entry>>,
     refresh: Arc<Notify>,
     parts: BTreeMap<Part, (State, Timestamp, String)>,
     counts: Counts,
@@ -134,6 +135,7 @@ pub struct Link {
     /// Where the values of secrets are shelved.
     fetched: Fetched,
     phases: mpsc::Receiver<bus::Entry>,
+    idleness: watch::Receiver<Option<bus::Entry>>,
     refresh: Arc<Notify>,
     news: mpsc::Sender<News>,
 }
@@ -154,6 +156,7 @@ impl Cloud {
         let (ending, ending_told) = watch::channel(false);
         let (secrets, secrets_told) = watch::channel(BTreeSet::new());
         let (phases, phases_told) = mpsc::channel(PHASES);
+        let (idleness, idleness_told) = watch::channel(None);
         let (news, heard) = mpsc::channel(NEWS);
         let refresh = Arc::new(Notify::new());
         let state = |part| match settings.parts.has(part) {
@@ -175,6 +178,7 @@ impl Cloud {
             secrets: secrets_told,
             fetched,
             phases: phases_told,
+            idleness: idleness_told,
             refresh: Arc::clone(&refresh),
             news,
         };
@@ -186,6 +190,7 @@ impl Cloud {
             ending,
             secrets,
             phases,
+            idleness,
             refresh,
             parts: parts.into(),
             counts: Counts::default(),
@@ -223,6 +228,22 @@ impl Cloud {
         let home = self.home.borrow();
         if let Some(home) = home.as_ref().filter(|_| self.settings.parts.reports) {
             let _ = self.phases.try_send(report::phase(known, home, durable));
+        }
+    }
+
+    /// Tells an event of this instance, if there is room for that.
+    pub fn tell(&self, event: &Event) {
+        if self.settings.parts.reports {
+            let _ = self.phases.try_send(bus::Entry::of(event, None));
+        }
+    }
+
+    /// Tells that the instance is idle, or is not any more. Only the last word counts.
+    pub fn tell_idleness(&self, kind: EventType, at: Timestamp, data: Map<String, Value>) {
+        let home = self.home.borrow();
+        if let Some(home) = home.as_ref().filter(|_| self.settings.parts.reports) {
+            let event = hello::about(home, kind, at, data);
+            self.idleness.send_replace(Some(bus::Entry::of(&event, None)));
         }
     }
 
@@ -369,7 +390,7 @@ fn start(
     started: &mut Vec<(Id, Part)>,
 ) {
     let Link { settings, state_directory, hello, outcomes, ending, .. } = link;
-    let Link { secrets, fetched, phases, refresh, news, .. } = link;
+    let Link { secrets, fetched, phases, idleness, refresh, news, .. } = link;
     let voice = |part| Voice::new(part, news.clone());
     let called = home.called(&settings);
     let names = called.names(&settings.stack);
@@ -406,7 +427,7 @@ fn start(
         started.push((parts.spawn(task.run(voice(Part::Secrets))).id(), Part::Secrets));
     }
     if wanted.reports {
-        let task = reports::Reports { bus, outcomes, phases, ending };
+        let task = reports::Reports { bus, outcomes, phases, idleness, ending };
         started.push((parts.spawn(task.run(voice(Part::Reports))).id(), Part::Reports));
     }
 }

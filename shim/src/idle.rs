@@ -9,5 +9,7 @@
 pub mod alarms;
 mod aside;
 mod files;
+pub(crate) mod look;
+pub(crate) mod monitor;
 pub mod sample;
 pub mod system;

@@ -25,6 +25,7 @@ use tracing::{debug, error, info, warn};
 use crate::answer;
 use crate::clock::Now;
 use crate::cloud::{self, Cloud, News};
+use crate::idle::look::Looked;
 use crate::journal::Journal;
 use crate::logging;
 use crate::notify::Notify;
@@ -35,6 +36,7 @@ use crate::socket::{self, Asked};
 use crate::sources::{Heard, ImdsSource};
 use crate::watch::{Channel, Effect, Input, Watch};
 use cloud_side::{Outbox, Shelf};
+use idleness::Idleness;
 
 /// How many signals may wait for the loop.
 const QUEUE: usize = 100;
@@ -102,7 +104,8 @@ pub async fn run(settings: Settings, environment: Environment) -> Result<(), Run
         tasks.spawn(cloud::run(link));
         cloud
     });
-    let mut daemon = Daemon::restore(settings, environment, host, cloud)?;
+    let (idleness, mut looked) = Idleness::new(&settings, boot_id()?.as_str(), Now::read());
+    let mut daemon = Daemon::restore(settings, environment, host, cloud, idleness)?;
     daemon.set_entries();
     daemon.turn(Input::Tick);
     daemon.notify.ready();
@@ -111,8 +114,9 @@ pub async fn run(settings: Settings, environment: Environment) -> Result<(), Run
         policies = daemon.watch.policies().len(),
         "ready"
     );
-    daemon.listen(signals, hearing, reported, questions, &mut news).await;
+    daemon.listen(signals, hearing, reported, questions, &mut looked, &mut news).await;
     daemon.notify.stopping();
+    daemon.idleness.monitor.keep(Now::read());
     daemon.farewell(&mut news).await;
     daemon.host.stop(PLUGIN_GRACE).await;
     tasks.shutdown().await;
@@ -137,6 +141,7 @@ pub(crate) struct Daemon {
     /// The cloud side; `None` when it is off.
     pub(crate) cloud: Option<Cloud>,
     pub(crate) shelf: Shelf,
+    pub(crate) idleness: Idleness,
     /// Secrets whose new values wait for the end of an incident: its handlers must not go in the
     /// middle of it.
     renewed: BTreeSet<String>,
@@ -173,6 +178,7 @@ impl Daemon {
         environment: Environment,
         host: Host,
         cloud: Option<Cloud>,
+        idleness: Idleness,
     ) -> Result<Self, RunError> {
         let now = Now::read();
         let mut watch = Watch::new(Facts::default(), boot_id()?, settings.limits);
@@ -209,6 +215,7 @@ impl Daemon {
             started: now,
             cloud,
             shelf,
+            idleness,
             renewed: BTreeSet::new(),
             journal,
             compact_at: SMALL_JOURNAL,
@@ -268,6 +275,7 @@ impl Daemon {
         mut heard: mpsc::Receiver<Heard>,
         mut reported: mpsc::Receiver<plugins::Report>,
         mut questions: mpsc::Receiver<Asked>,
+        looked: &mut mpsc::Receiver<Looked>,
         news: &mut mpsc::Receiver<News>,
     ) {
         let mut turned = Instant::now();
@@ -289,8 +297,10 @@ impl Daemon {
                     turned = Instant::now();
                 }
                 Some(told) = news.recv() => self.learn(told),
+                Some(seen) = looked.recv() => self.looked(seen),
                 Some(question) = questions.recv() => self.answer(question),
             }
+            self.watch_idleness();
             self.tell_cloud();
             self.notify.alive(Now::read().boot);
         }
@@ -355,7 +365,8 @@ impl Daemon {
             plugins::Report::State { entry_id, state } => {
                 debug!(step = entry_id, state = state.as_str(), "plugin");
             }
-            plugins::Report::Started { .. } | plugins::Report::Vote { .. } => {}
+            plugins::Report::Vote { entry_id, vote } => self.idleness.monitor.voted(entry_id, vote),
+            plugins::Report::Started { .. } => {}
         }
     }
 
@@ -405,6 +416,7 @@ impl Daemon {
         match taken_up {
             Ok((new, policies)) => {
                 self.settings.replace_policies(new);
+                self.set_idleness(self.settings.idle.clone());
                 self.shelf.local = policies;
                 self.take_policies_up();
                 info!(policies = self.watch.policies().len(), "policies read again");
@@ -519,5 +531,6 @@ async fn lock(directory: &Path) -> Result<File, RunError> {
 }
 
 mod cloud_side;
+mod idleness;
 #[cfg(test)]
 mod tests;

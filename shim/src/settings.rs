@@ -1,7 +1,6 @@
 //! Settings: read as JSON, checked as a whole, so that every fault is told at once.
 //!
-//! Everything has a default, so that the daemon runs without a file. Keys of the idle monitor
-//! are checked and kept for it.
+//! Everything has a default, so that the daemon runs without a file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,13 +8,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use snooze_event::PluginName;
 use snooze_policy::strict::{Fields, Unknown, parse};
-use snooze_policy::{Fault, Policy};
+use snooze_policy::{Fault, Policy, idle};
 
 use crate::builtins;
 use crate::cloud;
+use crate::idle::alarms::AlarmSettings;
 use crate::plugins::{self, HostSettings, SecretStore};
 use crate::sandbox::{Abilities, Sandboxes};
 use crate::watch::Limits;
@@ -53,7 +53,21 @@ pub struct Settings {
     policies_directory: PathBuf,
     inline_policies: Vec<Value>,
     event_handlers: Option<Value>,
-    idle: Map<String, Value>,
+    /// When the instance is idle.
+    pub idle: idle::Settings,
+    /// When the system's alarms are raised.
+    pub alarms: AlarmSettings,
+    /// What is done with an idle instance that has no cloud side.
+    pub local_action: Option<LocalAction>,
+}
+
+/// What is done with an idle instance that has no cloud side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalAction {
+    /// The machine is powered off, which stops an instance where EC2 is told so.
+    PowerOff,
+    /// A program is run.
+    Script(PathBuf),
 }
 
 /// The local socket.
@@ -127,7 +141,7 @@ fn file_fault(path: &Path, text: impl ToString) -> Fault {
     Fault::new(&path.display().to_string(), text.to_string())
 }
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 18] = [
     "polling_interval_seconds",
     "state_directory",
     "run_directory",
@@ -143,19 +157,13 @@ const KEYS: [&str; 15] = [
     "lifecycle_budget_seconds",
     "shutdown_budget_seconds",
     "version",
+    "idle",
+    "system_events",
+    "local_action",
 ];
 
-/// The settings of the idle monitor with their bounds.
-const IDLE_KEYS: [(&str, f64, f64); 8] = [
-    ("cpu_threshold_percent", 0.0, 100.0),
-    ("memory_threshold_percent", 0.0, 100.0),
-    ("network_threshold_kbps", 0.0, 1e9),
-    ("disk_io_threshold_kbps", 0.0, 1e9),
-    ("gpu_threshold_percent", 0.0, 100.0),
-    ("input_idle_threshold_secs", 0.0, 1e6),
-    ("naptime_minutes", 1.0, 10_080.0),
-    ("check_interval_seconds", 1.0, 3600.0),
-];
+/// What has to stand in the settings before an instance may stop itself.
+const CONFIRM: &str = "stop this instance when it is idle";
 
 /// Checks the text of a settings file.
 ///
@@ -173,8 +181,7 @@ pub fn check(text: &str) -> Result<Settings, Vec<Fault>> {
 
 fn settings(value: &Value, faults: &mut Vec<Fault>) -> Option<Settings> {
     let root = Fields::of("$", value, faults)?;
-    let known: Vec<&str> =
-        KEYS.into_iter().chain(IDLE_KEYS.iter().map(|(key, _, _)| *key)).collect();
+    let known: Vec<&str> = KEYS.into_iter().chain(idle::TOP_KEYS).collect();
     root.expect(&known, Unknown::Refuse, faults);
     let run_directory = directory(&root, "run_directory", "/run/cloudsnooze", faults);
     let mut inline = Vec::new();
@@ -210,7 +217,12 @@ fn settings(value: &Value, faults: &mut Vec<Fault>) -> Option<Settings> {
         policies_directory: directory(&root, "policies_directory", POLICIES, faults),
         inline_policies: inline,
         event_handlers,
-        idle: idle(&root, faults),
+        idle: idle::Settings::read(&root, faults),
+        alarms: root
+            .object("system_events", faults)
+            .map(|fields| AlarmSettings::read(&fields, faults))
+            .unwrap_or_default(),
+        local_action: local_action(&root, faults),
     })
 }
 
@@ -384,14 +396,35 @@ fn pinned(pins: &Fields<'_>, faults: &mut Vec<Fault>) -> BTreeMap<PluginName, St
     sums
 }
 
-fn idle(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Map<String, Value> {
-    let mut idle = Map::new();
-    for (key, least, most) in IDLE_KEYS {
-        if let Some(number) = root.number(key, (least, most), faults) {
-            idle.insert(key.to_owned(), number.into());
+fn local_action(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Option<LocalAction> {
+    let fields = root.object("local_action", faults)?;
+    fields.expect(&["do", "script", "confirm"], Unknown::Refuse, faults);
+    if root.get("cloud").is_some() {
+        let text = "the cloud side decides what becomes of an idle instance: leave out one of both";
+        faults.push(root.fault("local_action", text));
+    }
+    if fields.text("confirm", faults) != Some(CONFIRM) {
+        let text = format!("to let an instance stop itself, write `{CONFIRM}` here");
+        faults.push(fields.fault("confirm", &text));
+    }
+    let script = fields.text("script", faults).map(PathBuf::from);
+    let words = [("poweroff", false), ("script", true)];
+    match (fields.word("do", &words, faults), script) {
+        (Some(false), None) => Some(LocalAction::PowerOff),
+        (Some(true), Some(script)) if script.is_absolute() => Some(LocalAction::Script(script)),
+        (None, _) => {
+            faults.push(fields.fault("do", "expected `poweroff` or `script`"));
+            None
+        }
+        (Some(true), _) => {
+            faults.push(fields.fault("script", "expected the absolute path of a program"));
+            None
+        }
+        (Some(false), Some(_)) => {
+            faults.push(fields.fault("script", "it goes with `\"do\": \"script\"` only"));
+            None
         }
     }
-    idle
 }
 
 impl Settings {
@@ -455,6 +488,7 @@ impl Settings {
         self.event_handlers = newer.event_handlers;
         self.plugins.configs = newer.plugins.configs;
         self.policies_directory = newer.policies_directory;
+        self.idle = newer.idle;
     }
 
     /// The plugins that the settings name as those that may run; `None` when they name none.
@@ -569,7 +603,14 @@ impl Settings {
             "maintenance_lead_seconds": self.limits.maintenance_lead.as_secs_f64(),
             "lifecycle_budget_seconds": self.limits.lifecycle_budget.as_secs_f64(),
             "shutdown_budget_seconds": self.limits.shutdown_budget.as_secs_f64(),
-            "idle": self.idle,
+            "idle": self.idle.shown(),
+            "local_action": match &self.local_action {
+                None => Value::Null,
+                Some(LocalAction::PowerOff) => json!({ "do": "poweroff" }),
+                Some(LocalAction::Script(script)) => {
+                    json!({ "do": "script", "script": path(script) })
+                }
+            },
         })
     }
 }

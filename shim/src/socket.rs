@@ -37,14 +37,16 @@ pub struct Request {
 }
 
 /// The commands, and whether they change anything.
-pub const COMMANDS: [(&str, bool); 9] = [
+pub const COMMANDS: [(&str, bool); 11] = [
     ("STATUS", false),
     ("CONFIG_GET", false),
     ("PLUGINS_LIST", false),
     ("HISTORY", false),
     ("POLICIES", false),
     ("EXPLAIN", false),
+    ("IDLE", false),
     ("EVENT", true),
+    ("WAKE", true),
     ("PLUGIN_ENABLE", true),
     ("PLUGIN_DISABLE", true),
 ];

@@ -62,6 +62,14 @@ impl Setup {
             "sources": { "imds": { "endpoints": [fake.url()] } },
             "plugins": { "directories": [path("plugins")] },
             "policies": [],
+            // How full and how busy this machine is must not decide a test.
+            "system_events": {
+                "disk_low": { "enabled": false },
+                "cpu_high": { "enabled": false },
+                "memory_pressure": { "enabled": false },
+                "memory_used": { "enabled": false },
+                "network_down": { "enabled": false },
+            },
         });
         let starts = AtomicU32::new(0);
         let setup = Self { folder, fake, settings, environment: BTreeMap::new(), program, starts };

@@ -5,6 +5,7 @@
 mod daemon {
     mod clock;
     mod cloud;
+    mod idle;
     mod kills;
     mod log;
     mod promises;

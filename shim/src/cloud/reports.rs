@@ -47,6 +47,8 @@ pub(super) struct Reports {
     pub(super) bus: Bus,
     pub(super) outcomes: watch::Receiver<Vec<Outgoing>>,
     pub(super) phases: mpsc::Receiver<Entry>,
+    /// The last word on idleness; one that was overtaken is not told.
+    pub(super) idleness: watch::Receiver<Option<Entry>>,
     pub(super) ending: watch::Receiver<bool>,
 }
 
@@ -64,6 +66,7 @@ impl Reports {
         let mut done = Done::new();
         let mut not_before = Instant::now();
         let mut ending = self.ending.clone();
+        let mut word: Option<Entry> = None;
         voice.say(State::On, "").await?;
         loop {
             let waiting = self.waiting(&mut done);
@@ -79,6 +82,23 @@ impl Reports {
                         }
                     }
                     voice.say(State::On, "").await?;
+                }
+                () = time::sleep_until(not_before), if word.is_some() => {
+                    let Some(entry) = word.clone() else { continue };
+                    match put(&self.bus, entry).await {
+                        Ok(()) => word = None,
+                        Err(error) => {
+                            voice.fail(&error).await?;
+                            not_before = Instant::now() + backoff.next(dice());
+                            continue;
+                        }
+                    }
+                    backoff.reset();
+                    voice.say(State::On, "").await?;
+                }
+                changed = self.idleness.changed() => {
+                    changed.or(Err(Closed))?;
+                    word = self.idleness.borrow_and_update().clone();
                 }
                 changed = ending.changed() => {
                     changed.or(Err(Closed))?;

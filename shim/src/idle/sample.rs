@@ -19,11 +19,10 @@ mod rates;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use snooze_policy::idle::{Monitor, Reading, Readings};
+use snooze_policy::idle::{Monitor, Reading, Readings, Wanted};
 
 use super::files::Files;
 pub(crate) use cpu::Cpu;
@@ -32,20 +31,6 @@ pub(crate) use {memory::memory, pressure::pressure_of};
 
 /// Why there is no figure that needs two looks.
 pub(crate) const FIRST: &str = "first sample";
-
-/// What is to be measured.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Which figures.
-    pub monitors: BTreeSet<Monitor>,
-    /// Interfaces that do not count as network, by name; a `*` at the end stands for any rest.
-    pub exclude_interfaces: Vec<String>,
-    /// Processes whose use of processors is [`Monitor::Load`], by `comm` or by the base name of
-    /// the program's file.
-    pub processes: Vec<String>,
-    /// systemd units whose use of processors is [`Monitor::Load`]; `.service` may be left out.
-    pub units: Vec<String>,
-}
 
 /// Measures again and again.
 #[derive(Debug)]

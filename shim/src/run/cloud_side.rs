@@ -172,6 +172,11 @@ impl Daemon {
             cloud.refresh();
         }
         let Some(event) = event else { return true };
+        if self.is_awake_again(&event) {
+            // The cloud side hears so by `instance.active`, and stops nothing.
+            info!(event_id = %event.id, "not obeyed: the instance is in use again");
+            return true;
+        }
         self.turn(Input::Commanded { event, by: correlation });
         self.durable
     }
@@ -207,6 +212,9 @@ impl Daemon {
             let references = entries.iter().map(|entry| plugins::remote_references(&entry.config));
             cloud.want(references.flatten().collect());
         }
+        let voters = self.settings.voters();
+        let voters = voters.into_iter().map(|entry| (entry.id, entry.plugin.to_string()));
+        self.idleness.monitor.set_voters(voters.collect());
         self.host.set_entries(entries);
     }
 

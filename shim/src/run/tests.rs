@@ -10,7 +10,8 @@ fn daemon(directory: &Path) -> Daemon {
         "policies_directory": directory.join("none") });
     let settings = settings::check(&text.to_string()).unwrap();
     let host = Host::new(settings.host(&Environment::default()), mpsc::channel(QUEUE).0);
-    Daemon::restore(settings, Environment::default(), host, None).unwrap()
+    let (idleness, _looked) = Idleness::new(&settings, "boot", Now::read());
+    Daemon::restore(settings, Environment::default(), host, None, idleness).unwrap()
 }
 
 fn custom(daemon: &mut Daemon, number: usize) {
@@ -67,9 +68,11 @@ async fn i13_questions_without_end_do_not_keep_time_from_going_on() {
     let before = fs::metadata(&journal).unwrap().len();
     let signals = Signals::listen().unwrap();
     let enough = Duration::from_secs(5);
+    let (_looks, mut looked) = mpsc::channel(1);
     let (_news, mut told) = mpsc::channel(1);
     let all = async {
-        tokio::join!(daemon.listen(signals, hearing, reported, questions, &mut told), flood);
+        let listen = daemon.listen(signals, hearing, reported, questions, &mut looked, &mut told);
+        tokio::join!(listen, flood);
     };
     assert!(tokio::time::timeout(enough, all).await.is_err());
     assert!(fs::metadata(&journal).unwrap().len() < before);

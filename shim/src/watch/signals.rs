@@ -248,6 +248,12 @@ impl Watch {
         keys.find(|key| !self.incidents.contains_key(key)).unwrap_or(key)
     }
 
+    /// Whether a policy has handlers for an event.
+    #[must_use]
+    pub fn is_handled(&self, event: &Event) -> bool {
+        !self.steps_of(event, steps).is_empty()
+    }
+
     pub(super) fn steps_of(
         &self,
         event: &Event,

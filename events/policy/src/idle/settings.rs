@@ -24,11 +24,11 @@ pub enum Combination {
 pub struct Wanted {
     /// The monitors that are asked.
     pub monitors: BTreeSet<Monitor>,
-    /// Interfaces that do not count.
+    /// Interfaces that do not count, by name; a `*` at the end stands for any rest.
     pub exclude_interfaces: Vec<String>,
-    /// Processes whose load counts, by the name of their program.
+    /// Processes whose load counts, by `comm` or by the base name of the program's file.
     pub processes: Vec<String>,
-    /// Units of systemd whose load counts.
+    /// Units of systemd whose load counts; `.service` may be left out.
     pub units: Vec<String>,
 }
 

@@ -60,27 +60,17 @@ impl Load {
         if self.processes.is_empty() {
             return Ok((0, now));
         }
-        let mut is_found = vec![false; self.processes.len()];
-        let mut unseen = 0_usize;
         walk(files, |process, files| {
-            let program = Program::of(process, files);
-            unseen += usize::from(program == Program::Unseen);
-            let mut is_named = false;
-            for (name, is_found) in self.processes.iter().zip(&mut is_found) {
-                let fits = program.is(process, name);
-                (is_named, *is_found) = (is_named || fits, *is_found || fits);
-            }
-            if is_named {
+            let program = program(process, files);
+            let fits = |name: &String| {
+                let comm = name.get(..COMM).unwrap_or(name);
+                process.comm == comm || program.as_ref() == Some(name)
+            };
+            if self.processes.iter().any(fits) {
                 now.insert((process.pid, process.started), process.ticks);
             }
             Ok(())
         })?;
-        let missing = self.processes.iter().zip(&is_found).find(|(_, is_found)| !**is_found);
-        if let Some((name, _)) = missing.filter(|_| unseen > 0) {
-            return Err(format!(
-                "`{name}` was not found, and the programs of {unseen} processes cannot be seen"
-            ));
-        }
         // What one that is new here used before the last look is not known, unless it was
         // started since.
         let last = self.at.map_or(0, |at| at.as_secs().saturating_mul(TICKS));
@@ -119,38 +109,16 @@ impl Load {
     }
 }
 
-/// What is known of the program of a process.
-#[derive(Debug, PartialEq, Eq)]
-enum Program {
-    /// The base name of its file.
-    File(String),
-    /// It has none: a thread of the kernel, or a process that has ended.
-    None,
-    /// It is not shown to us.
-    Unseen,
-}
-
-impl Program {
-    fn of(process: &Process, files: &Files) -> Self {
-        if process.is_kernel {
-            return Self::None;
-        }
-        let path = format!("proc/{}/exe", process.pid);
-        match fs::read_link(files.path(&path)) {
-            Ok(file) => {
-                let name = file.file_name().unwrap_or_default().to_string_lossy();
-                Self::File(name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned())
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Self::Unseen,
-            // A zombie has no file any more.
-            Err(_) => Self::None,
-        }
+/// The base name of the file of a process's program. Threads of the kernel and processes that have
+/// ended have none, and those of other users do not show theirs to everybody: `comm` is what is
+/// left then.
+fn program(process: &Process, files: &Files) -> Option<String> {
+    if process.is_kernel {
+        return None;
     }
-
-    fn is(&self, process: &Process, name: &str) -> bool {
-        let comm = name.get(..COMM).unwrap_or(name);
-        process.comm == comm || matches!(self, Self::File(file) if file == name)
-    }
+    let file = fs::read_link(files.path(&format!("proc/{}/exe", process.pid))).ok()?;
+    let name = file.file_name()?.to_string_lossy();
+    Some(name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned())
 }
 
 /// Microseconds that a unit has used since it was started; `None` where it does not run.
