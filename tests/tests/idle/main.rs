@@ -1,0 +1,4 @@
+//! The samplers on the machine that runs this, under load that the tests make.
+
+#[cfg(test)]
+mod load;
