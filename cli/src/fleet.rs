@@ -83,7 +83,8 @@ impl Fleet {
             .enable_all()
             .build()
             .map_err(|source| Failure::system("start a runtime", &source))?;
-        let options = snooze_cloud::Options { region: region.clone(), role: Role::Person };
+        let region = region.clone();
+        let options = snooze_cloud::Options { region, role: Role::Person, ..Default::default() };
         let aws = runtime.block_on(Box::pin(snooze_cloud::connect(&options)));
         if aws.region().is_none() {
             let text = "no Region: name it with `--region`, with the variable `AWS_REGION`, or in \

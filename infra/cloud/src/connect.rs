@@ -18,6 +18,8 @@ pub type Aws = aws_config::SdkConfig;
 pub struct Options {
     /// The Region; `None` leaves it to the SDK's own settings.
     pub region: Option<String>,
+    /// The address of all services; `None` leaves it to the SDK's own settings.
+    pub endpoint: Option<String>,
     /// How patient the clients are.
     pub role: Role,
 }
@@ -30,6 +32,9 @@ pub enum Role {
     Function,
     /// The command, where a person waits.
     Person,
+    /// A plugin that carries data: a call may last as long as a large part takes on a slow line,
+    /// and the plugin ends it with its step.
+    Carrier,
 }
 
 /// How long a call may take.
@@ -57,6 +62,11 @@ impl Role {
                 attempt: Duration::from_secs(10),
                 operation: Duration::from_secs(30),
             },
+            Self::Carrier => Patience {
+                attempts: 3,
+                attempt: Duration::from_secs(300),
+                operation: Duration::from_secs(600),
+            },
         }
     }
 }
@@ -80,13 +90,16 @@ impl Patience {
 
 /// Reads the SDK's own settings and adds ours.
 pub async fn connect(options: &Options) -> Aws {
-    let Options { region, role } = options;
+    let Options { region, endpoint, role } = options;
     let patience = role.patience();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .timeout_config(patience.timeouts())
         .retry_config(patience.retries());
     if let Some(region) = region {
         loader = loader.region(aws_config::Region::new(region.clone()));
+    }
+    if let Some(endpoint) = endpoint {
+        loader = loader.endpoint_url(endpoint);
     }
     loader.load().await
 }

@@ -142,9 +142,12 @@ fn kind(code: &str, status: Option<u16>) -> Kind {
         | "QueueAlreadyExists"
         | "ReplicatedWriteConflict"
         | "PreconditionFailed" => Kind::Conflict,
-        "NoSuchEntity" | "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => {
-            Kind::Missing
-        }
+        "NoSuchEntity"
+        | "NoSuchBucket"
+        | "NoSuchKey"
+        | "NoSuchUpload"
+        | "QueueDoesNotExist"
+        | "AWS.SimpleQueueService.NonExistentQueue" => Kind::Missing,
         "ProvisionedThroughputExceeded"
         | "RequestLimitExceeded"
         | "BandwidthLimitExceeded"

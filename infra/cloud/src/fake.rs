@@ -172,7 +172,7 @@ impl Server {
 
     /// The settings of this role, limits and retries included, pointed at this server.
     pub async fn aws_as(&self, role: Role) -> Aws {
-        let options = Options { region: Some(REGION.to_owned()), role };
+        let options = Options { region: Some(REGION.to_owned()), role, ..Options::default() };
         let keys = Credentials::new("test", "test", None, None, "fake");
         connect(&options)
             .await

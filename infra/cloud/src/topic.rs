@@ -13,6 +13,28 @@ const SUBJECT: usize = 100;
 /// The longest text to people: SNS takes 256 KiB with all that belongs to it.
 const TEXT: usize = 250_000;
 
+/// News for people and programs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct News {
+    /// Cut to what SNS takes: 100 characters of printable ASCII.
+    pub subject: String,
+    /// Cut to 250,000 bytes.
+    pub text: String,
+    /// What subscriptions may filter by; empty values are left out.
+    pub attributes: Vec<(&'static str, String)>,
+    /// For a topic that keeps the order: the group, and what is the same news.
+    pub order: Option<Order>,
+}
+
+/// What a topic that keeps the order wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// News of one group comes in order.
+    pub group: String,
+    /// News of the same id within five minutes comes once.
+    pub once: String,
+}
+
 /// One topic.
 #[derive(Debug, Clone)]
 pub struct Topic {
@@ -38,13 +60,8 @@ impl Topic {
             let text = format!("a command of {} bytes: at most {MAX_COMMAND}", text.len());
             return Err(CloudError::new(OPERATION, Kind::Invalid, "TooLarge", &text));
         }
-        let instance = MessageAttributeValue::builder()
-            .data_type("String")
-            .string_value(command.instance.as_ref().map_or(ALL, InstanceId::as_str))
-            .build()
-            .map_err(|error: BuildError| {
-                CloudError::new(OPERATION, Kind::Invalid, "NotSent", &error.to_string())
-            })?;
+        let instance = command.instance.as_ref().map_or(ALL, InstanceId::as_str);
+        let instance = attribute(OPERATION, instance)?;
         let call = self.client.publish().topic_arn(&self.arn).message(text);
         let answer = call.message_attributes(ATTRIBUTE, instance).send().await;
         answer.map(drop).map_err(|error| CloudError::of(OPERATION, &error))
@@ -56,11 +73,28 @@ impl Topic {
     /// # Errors
     /// It was not taken.
     pub async fn message(&self, subject: &str, text: &str) -> Result<(), CloudError> {
-        let call = self.client.publish().topic_arn(&self.arn).message(cut(text, TEXT));
-        let subject = printable(subject);
-        let subject = Some(subject).filter(|subject| !subject.is_empty());
-        let answer = call.set_subject(subject).send().await;
-        answer.map(drop).map_err(|error| CloudError::of("Publish", &error))
+        let (subject, text) = (subject.to_owned(), text.to_owned());
+        self.publish(&News { subject, text, ..News::default() }).await.map(drop)
+    }
+
+    /// Publishes news, and answers with the id that SNS gave the message.
+    ///
+    /// # Errors
+    /// It was not taken.
+    pub async fn publish(&self, news: &News) -> Result<String, CloudError> {
+        const OPERATION: &str = "Publish";
+        let mut call = self.client.publish().topic_arn(&self.arn).message(cut(&news.text, TEXT));
+        let subject = printable(&news.subject);
+        call = call.set_subject(Some(subject).filter(|subject| !subject.is_empty()));
+        for (name, value) in news.attributes.iter().filter(|(_, value)| !value.is_empty()) {
+            call = call.message_attributes(*name, attribute(OPERATION, value)?);
+        }
+        if let Some(Order { group, once }) = &news.order {
+            call = call.message_group_id(group).message_deduplication_id(once);
+        }
+        let answer = call.send().await.map_err(|error| CloudError::of(OPERATION, &error))?;
+        let id = answer.message_id;
+        id.ok_or_else(|| CloudError::bad_answer(OPERATION, "no id of the message"))
     }
 
     /// Subscribes the queue of an instance, filtered to its own commands and those to all, and
@@ -132,6 +166,14 @@ impl Topic {
         let signature_version = of("SignatureVersion").unwrap_or_else(|| "1".to_owned());
         Ok(Attributes { signature_version, key: of("KmsMasterKeyId") })
     }
+}
+
+/// An attribute that is a text.
+fn attribute(operation: &'static str, value: &str) -> Result<MessageAttributeValue, CloudError> {
+    let attribute = MessageAttributeValue::builder().data_type("String").string_value(value);
+    attribute.build().map_err(|error: BuildError| {
+        CloudError::new(operation, Kind::Invalid, "NotSent", &error.to_string())
+    })
 }
 
 /// A subject as SNS takes it: what is not printable ASCII becomes `?`.
