@@ -18,6 +18,7 @@ pub mod http;
 pub mod instance;
 pub mod relay;
 pub mod stack;
+pub mod throttle;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ use relay::{Call, Relay, Stand};
 /// The programs that it takes, in the folder that `cargo xtask test` makes.
 const TOOLS: &str = ".local/cloud/bin";
 
-/// The emulator with the stack in it.
+/// The emulator, and the stack in it.
 #[derive(Debug)]
 pub struct Cloud {
     /// A client with the keys of the account.
@@ -53,13 +54,25 @@ pub struct Cloud {
     stands: Mutex<()>,
 }
 
-/// The cloud of this test program; the first call starts it and deploys the stack. `None` where
+/// The cloud of this test program with the stack in it; the first call deploys it. `None` where
 /// the emulator is not installed and tests may be skipped.
 ///
 /// # Panics
 /// When it cannot be had.
 #[must_use]
 pub fn cloud() -> Option<&'static Cloud> {
+    static DEPLOYED: OnceLock<()> = OnceLock::new();
+    let cloud = emulator()?;
+    DEPLOYED.get_or_init(|| cloud.deploy());
+    Some(cloud)
+}
+
+/// The same without a stack, for what needs none; the first call starts the emulator.
+///
+/// # Panics
+/// When it cannot be had.
+#[must_use]
+pub fn emulator() -> Option<&'static Cloud> {
     static CLOUD: OnceLock<Option<Cloud>> = OnceLock::new();
     CLOUD
         .get_or_init(|| place::there("ministack", tool("ministack").is_file()).then(Cloud::start))
@@ -86,18 +99,8 @@ impl Cloud {
         std::fs::create_dir(&pins).expect("a folder can be made");
         let _path = signer.pin(&pins).expect("a certificate can be written");
         let turns = RwLock::new(());
-        let cloud = Self {
-            aws,
-            functions,
-            operators,
-            signer,
-            folder,
-            address,
-            turns,
-            stands: Mutex::new(()),
-        };
-        cloud.deploy();
-        cloud
+        let stands = Mutex::new(());
+        Self { aws, functions, operators, signer, folder, address, turns, stands }
     }
 
     /// A turn among others, who do not mind.

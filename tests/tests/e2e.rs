@@ -5,8 +5,11 @@
 mod e2e {
     mod hooks;
     mod kills;
+    mod news;
     mod outage;
+    mod plugin;
     mod road;
     mod roles;
     mod rules;
+    mod sync;
 }

@@ -55,6 +55,23 @@ impl Message {
 
     /// Reads the next message; `None` when the other side is done.
     pub(super) fn read(stream: &mut impl Read, rest: &mut Vec<u8>) -> io::Result<Option<Self>> {
+        let Some(mut message) = Self::read_head(stream, rest)? else { return Ok(None) };
+        let is_chunked =
+            message.header("transfer-encoding").is_some_and(|value| value.contains("chunked"));
+        message.body = if is_chunked {
+            chunks(stream, rest)?
+        } else {
+            let length = message.header("content-length").and_then(|text| text.parse().ok());
+            take(stream, rest, length.unwrap_or(0))?
+        };
+        Ok(Some(message))
+    }
+
+    /// Reads the next message, which has no body whatever its headers say: the answer to `HEAD`.
+    pub(super) fn read_head(
+        stream: &mut impl Read,
+        rest: &mut Vec<u8>,
+    ) -> io::Result<Option<Self>> {
         let head_length = loop {
             if let Some(at) = find(rest, b"\r\n\r\n") {
                 break at;
@@ -69,16 +86,17 @@ impl Message {
         let start = lines.next().unwrap_or_default().to_owned();
         let headers = lines.filter_map(|line| line.split_once(':'));
         let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().into()));
-        let mut message = Self { start, headers: headers.collect(), body: Vec::new() };
-        let is_chunked =
-            message.header("transfer-encoding").is_some_and(|value| value.contains("chunked"));
-        message.body = if is_chunked {
-            chunks(stream, rest)?
-        } else {
-            let length = message.header("content-length").and_then(|text| text.parse().ok());
-            take(stream, rest, length.unwrap_or(0))?
-        };
-        Ok(Some(message))
+        Ok(Some(Self { start, headers: headers.collect(), body: Vec::new() }))
+    }
+
+    /// Writes its head as it is, and no body.
+    pub(super) fn write_head(&self, stream: &mut impl Write) -> io::Result<()> {
+        let mut head = format!("{}\r\n", self.start);
+        for (name, value) in &self.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        stream.write_all(head.as_bytes())
     }
 
     /// Writes it, with its length.

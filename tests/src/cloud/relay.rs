@@ -204,6 +204,7 @@ impl Shared {
         let (mut asked, mut answered) = (Vec::new(), Vec::new());
         while let Some(mut request) = Message::read(&mut client, &mut asked)? {
             let mut call = Call::of(&request);
+            let is_head = request.start.starts_with("HEAD ");
             let number = self.note(call.clone());
             if !self.is_open() {
                 return client.shutdown(Shutdown::Both);
@@ -221,7 +222,11 @@ impl Shared {
                     let tls = ("x-forwarded-proto".to_owned(), "https".to_owned());
                     request.headers.push(tls);
                     request.write(server)?;
-                    match Message::read(server, &mut answered)? {
+                    let answer = match is_head {
+                        true => Message::read_head(server, &mut answered)?,
+                        false => Message::read(server, &mut answered)?,
+                    };
+                    match answer {
                         Some(answer) => answer,
                         None => return client.shutdown(Shutdown::Both),
                     }
@@ -238,7 +243,10 @@ impl Shared {
             if !self.is_open() {
                 return client.shutdown(Shutdown::Both);
             }
-            answer.write(&mut client)?;
+            match is_head {
+                true => answer.write_head(&mut client)?,
+                false => answer.write(&mut client)?,
+            }
         }
         Ok(())
     }
