@@ -1,4 +1,4 @@
-//! The children of this process: keepers, and whatever lost its keeper.
+//! The children of this process: keepers, helpers of its own, and whatever lost its keeper.
 
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,8 @@ use crate::launch::{children_of, descendants_of};
 const SWEEP_LIMIT: Duration = Duration::from_secs(1);
 const SWEEP_STEP: Duration = Duration::from_millis(5);
 
-/// The keepers of this process. Children belong to a process as a whole, hence one list for it.
+/// The keepers and helpers of this process. Children belong to a process as a whole, hence one
+/// list for it.
 static KEEPERS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// A keeper was killed and may have left something behind. All processes are looked at to find
@@ -31,12 +32,11 @@ pub fn adopt_orphans() -> std::io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
-/// Kills and reaps every child of this process that is no keeper, with all below it; returns how
-/// many there were.
+/// Kills and reaps every child of this process that is neither a keeper nor a [`Helper`], with all
+/// below it; returns how many there were.
 ///
 /// There are none as long as keepers end by themselves: this is for what a keeper left behind
-/// that was killed, and costs nothing while none was. A process that starts other children must
-/// not call this while they live.
+/// that was killed, and costs nothing while none was.
 pub async fn reap_strays() -> usize {
     if !IS_SUSPECT.swap(false, Ordering::Relaxed) {
         return 0;
@@ -65,14 +65,43 @@ pub async fn reap_strays() -> usize {
     }
 }
 
+/// A child of this process that is no keeper and no stray, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Helper(Pid);
+
+impl Helper {
+    /// Starts one. `id` is the number of its process.
+    pub(crate) fn start<C>(
+        start: impl FnOnce() -> std::io::Result<C>,
+        id: impl FnOnce(&C) -> Option<u32>,
+    ) -> std::io::Result<(C, Self)> {
+        // Held while it starts, so that no sweep sees it before it is known.
+        let mut known = keepers();
+        let child = start()?;
+        let pid = number(id(&child))?;
+        known.push(pid);
+        Ok((child, Self(pid)))
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        forget(self.0, false);
+    }
+}
+
+fn number(id: Option<u32>) -> std::io::Result<Pid> {
+    let pid = id.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    pid.ok_or_else(|| std::io::Error::other("the child has no process id"))
+}
+
 /// Starts a keeper and remembers it.
 pub(super) fn spawn(mut command: Command) -> std::io::Result<(Child, Pid)> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Held while it starts, so that no sweep sees it before it is known.
     let mut keepers = keepers();
     let child = command.spawn()?;
-    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let pid = pid.ok_or_else(|| std::io::Error::other("the keeper has no process id"))?;
+    let pid = number(child.id())?;
     keepers.push(pid);
     Ok((child, pid))
 }

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use snooze_event::{Event, EventId, EventType};
 use snooze_policy::Facts;
 use snooze_policy::idle::{Effect, Settings as IdleSettings};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -25,6 +25,7 @@ use crate::clock::Now;
 use crate::idle::alarms::Alarms;
 use crate::idle::look::{Ask, Look, Looked};
 use crate::idle::monitor::Monitor;
+use crate::plugins::Helper;
 use crate::record::Outcome;
 use crate::settings::{LocalAction, Settings};
 use crate::watch::{Channel, Input};
@@ -113,20 +114,33 @@ impl Idleness {
     /// Tells whoever is logged in.
     fn tell_users(&mut self, text: String) {
         let mut wall = Command::new("wall");
-        wall.arg(text).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        wall.kill_on_drop(true);
-        self.errands.spawn(async move {
-            match timeout(TELLING, wall.status()).await {
-                Ok(Ok(status)) if status.success() => {}
-                Ok(Ok(status)) => warn!(%status, "users were not told: `wall` failed"),
-                Ok(Err(error)) => warn!(%error, "users were not told: `wall` did not start"),
-                Err(_elapsed) => warn!("users were not told: `wall` takes too long"),
+        wall.arg(text).stdout(Stdio::null()).stderr(Stdio::null());
+        self.run("telling the users", wall, TELLING);
+    }
+
+    /// Runs a program that nothing waits for.
+    fn run(&mut self, what: &'static str, mut command: Command, limit: Duration) {
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let (mut child, helper) = match Helper::start(|| command.spawn(), Child::id) {
+            Ok(started) => started,
+            Err(error) => {
+                error!(%error, "{what}: the program did not start");
+                return;
             }
+        };
+        self.errands.spawn(async move {
+            match timeout(limit, child.wait()).await {
+                Ok(Ok(status)) if status.success() => info!("{what}: done"),
+                Ok(Ok(status)) => error!(%status, "{what}: the program failed"),
+                Ok(Err(error)) => error!(%error, "{what}: the program was lost"),
+                Err(_elapsed) => error!(?limit, "{what}: the program takes too long"),
+            }
+            drop(helper);
         });
     }
 
     fn act(&mut self, action: &LocalAction) {
-        let mut command = match action {
+        let command = match action {
             LocalAction::PowerOff => {
                 let mut command = Command::new("systemctl");
                 command.arg("poweroff");
@@ -140,15 +154,7 @@ impl Idleness {
                 Command::new(script)
             }
         };
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        self.errands.spawn(async move {
-            match timeout(ACTING, command.status()).await {
-                Ok(Ok(status)) if status.success() => info!("local action done"),
-                Ok(Ok(status)) => error!(%status, "local action failed"),
-                Ok(Err(error)) => error!(%error, "local action did not start"),
-                Err(_elapsed) => error!("local action takes too long"),
-            }
-        });
+        self.run("local action", command, ACTING);
     }
 }
 

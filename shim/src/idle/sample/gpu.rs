@@ -17,6 +17,7 @@ use snooze_policy::idle::Reading;
 use super::Figure;
 use crate::idle::aside::Aside;
 use crate::idle::files::Files;
+use crate::plugins::Helper;
 
 /// Where `nvidia-smi` may be: packages, NVIDIA's own installer, images for containers.
 const PROGRAMS: [&str; 4] = [
@@ -118,7 +119,7 @@ enum Nvidia {
 
 #[derive(Debug)]
 struct Beside {
-    child: Option<Child>,
+    child: Option<(Child, Helper)>,
     told: Arc<Mutex<Told>>,
     lines: u64,
     heard: Duration,
@@ -190,10 +191,12 @@ impl Beside {
         let program = program.ok_or("there is an NVIDIA GPU, and no `nvidia-smi` to ask")?;
         let told = Arc::new(Mutex::new(Told::default()));
         let trouble = |error| format!("cannot start `{}`: {error}", program.display());
-        let mut child = command(&program).spawn().map_err(trouble)?;
+        let spawn = || command(&program).spawn();
+        let (mut child, helper) =
+            Helper::start(spawn, |child| Some(child.id())).map_err(trouble)?;
         let output = child.stdout.take();
         let beside = Self {
-            child: Some(child),
+            child: Some((child, helper)),
             told: Arc::clone(&told),
             lines: 0,
             heard: at,
@@ -281,11 +284,15 @@ impl Told {
 
 impl Drop for Beside {
     fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+        let Some((mut child, helper)) = self.child.take() else { return };
         // It may have ended already.
         let _ = child.kill();
         // Where the driver holds it, this waits as long as the driver does, and nobody else.
-        drop(thread::Builder::new().spawn(move || child.wait()));
+        let wait = move || {
+            let _ = child.wait();
+            drop(helper);
+        };
+        drop(thread::Builder::new().spawn(wait));
     }
 }
 
