@@ -1,6 +1,7 @@
 //! Which files may be run, and running the very file that was looked at.
 
-use std::ffi::OsStr;
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,12 @@ const HEAD: usize = 256;
 
 /// The longest plugin that may be pinned: its copy lives in memory.
 const PINNED_LIMIT: usize = 256 * 1024 * 1024;
+
+/// So many symbolic links may lead to a plugin directory, as with the kernel (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// In a directory with this bit everybody may make files, and rename only their own.
+const STICKY: u32 = 0o1000;
 
 /// Why a file is not run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,11 +102,13 @@ fn open_beneath(directory: &Path, file: &OsStr) -> Result<Result<(OwnedFd, Stat)
     if Path::new(file).file_name() != Some(file) {
         return Err(Refusal::Untrusted(format!("{file:?} is not the name of a file")));
     }
+    check_parents(directory)?;
     let beneath = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     let folder = rustix::fs::open(directory, beneath | OFlags::DIRECTORY, Mode::empty())
         .map_err(|source| cannot("directory", source))?;
     check_owner("the directory", &stat(&folder)?)?;
-    // Opening a FIFO would wait for its other end without `NONBLOCK`.
+    // One name and `NOFOLLOW` stay in the directory, on kernels without openat2(2) too. Opening a
+    // FIFO would wait for its other end without `NONBLOCK`.
     let flags = beneath | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = match rustix::fs::openat(&folder, file, flags, Mode::empty()) {
         Ok(file) => file,
@@ -114,6 +123,48 @@ fn open_beneath(directory: &Path, file: &OsStr) -> Result<Result<(OwnedFd, Stat)
     }
     check_owner("it", &stat)?;
     Ok(Ok((file, stat)))
+}
+
+/// Who can rename a directory on the way can put another in its place: each of them, and each
+/// link, must be safe as well.
+fn check_parents(directory: &Path) -> Result<(), Refusal> {
+    let directory = std::path::absolute(directory)
+        .map_err(|source| Refusal::CannotStart(format!("directory: {source}")))?;
+    let mut left: VecDeque<OsString> = directory.iter().map(OsStr::to_owned).collect();
+    let (mut path, mut links) = (PathBuf::from("/"), 0);
+    while let Some(name) = left.pop_front() {
+        let above = format!("`{}` above it", path.display());
+        let stat = rustix::fs::lstat(&path).map_err(|source| cannot(&above, source))?;
+        match stat.st_mode & STICKY {
+            0 => check_owner(&above, &stat)?,
+            _ => check_user(&above, &stat)?,
+        }
+        if name == ".." {
+            path.pop();
+            continue;
+        }
+        let next = path.join(&name);
+        let above = format!("`{}` above it", next.display());
+        let stat = match rustix::fs::lstat(&next) {
+            Ok(stat) => stat,
+            // Whoever opens it says so.
+            Err(Errno::NOENT) => return Ok(()),
+            Err(source) => return Err(cannot(&above, source)),
+        };
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            path = next;
+            continue;
+        }
+        check_user(&above, &stat)?;
+        links += 1;
+        if links > LINKS {
+            return Err(cannot(&above, Errno::LOOP));
+        }
+        let target = std::fs::read_link(&next)
+            .map_err(|source| Refusal::CannotStart(format!("{above}: {source}")))?;
+        target.iter().rev().for_each(|name| left.push_front(name.to_owned()));
+    }
+    Ok(())
 }
 
 impl Checked {
@@ -142,16 +193,21 @@ fn stat(file: &OwnedFd) -> Result<Stat, Refusal> {
 
 /// Only root and the user we run as may be able to write there.
 fn check_owner(what: &str, stat: &Stat) -> Result<(), Refusal> {
-    let own = rustix::process::geteuid().as_raw();
-    if stat.st_uid != 0 && stat.st_uid != own {
-        let text = format!("{what} belongs to user {}: expected 0 or {own}", stat.st_uid);
-        return Err(Refusal::Untrusted(text));
-    }
+    check_user(what, stat)?;
     if stat.st_mode & 0o022 != 0 {
         let mode = stat.st_mode & 0o7777;
         return Err(Refusal::Untrusted(format!(
             "{what} can be written by others: mode {mode:04o}"
         )));
+    }
+    Ok(())
+}
+
+fn check_user(what: &str, stat: &Stat) -> Result<(), Refusal> {
+    let own = rustix::process::geteuid().as_raw();
+    if stat.st_uid != 0 && stat.st_uid != own {
+        let text = format!("{what} belongs to user {}: expected 0 or {own}", stat.st_uid);
+        return Err(Refusal::Untrusted(text));
     }
     Ok(())
 }
@@ -234,7 +290,7 @@ mod tests {
 
     /// S3-10, S1-84
     #[test]
-    fn only_regular_files_that_nobody_else_can_write_are_run() {
+    fn i5_only_regular_files_of_the_directory_that_nobody_else_can_write_are_run() {
         let dir = folder();
         let put = |name: &str, mode| {
             fs::write(dir.path().join(name), "#!/bin/sh\n").unwrap();
@@ -254,14 +310,69 @@ mod tests {
             0,
         )
         .unwrap();
+        for (name, file) in [("same", "fine"), ("leak", "world")] {
+            fs::hard_link(dir.path().join(file), dir.path().join(name)).unwrap();
+        }
         let look = |name: &str| inspect(dir.path(), OsStr::new(name), None);
-        assert_eq!(look("fine"), Ok(()));
-        assert_eq!(look("mine"), Ok(()));
-        for name in ["group", "world", "link", "folder", "fifo", "../fine", "..", ""] {
+        for name in ["fine", "mine", "same"] {
+            assert_eq!(look(name), Ok(()), "{name}");
+        }
+        let absolute = dir.path().join("fine").display().to_string();
+        let strange = ["../fine", "./fine", "fine/", "folder/../fine", "..", ".", "", &absolute];
+        let bad = ["group", "world", "leak", "link", "folder", "fifo"];
+        for name in bad.into_iter().chain(strange) {
             assert!(matches!(look(name), Err(Refusal::Untrusted(_))), "{name}: {:?}", look(name));
         }
+        assert!(
+            matches!(look("fine\0.py"), Err(Refusal::CannotStart(_))),
+            "{:?}",
+            look("fine\0.py")
+        );
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(look("fine"), Err(Refusal::Untrusted(_))));
+    }
+
+    #[test]
+    fn i4_a_directory_above_that_others_can_write_is_refused_by_its_path() {
+        let dir = folder();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir_all(path("a/b/plugins")).unwrap();
+        fs::create_dir(path("elsewhere")).unwrap();
+        symlink("../a/b", path("elsewhere/link")).unwrap();
+        symlink(path("elsewhere/link/plugins"), path("plugins")).unwrap();
+        fs::write(path("a/b/plugins/p"), "#!/bin/sh\n").unwrap();
+        let mode = |name: &str, mode| {
+            fs::set_permissions(path(name), Permissions::from_mode(mode)).unwrap();
+        };
+        mode("a/b/plugins/p", 0o755);
+        let ways = ["a/b/plugins", "a/../a/./b/plugins", "elsewhere/link/plugins", "plugins"];
+        let look = |way: &str| inspect(&path(way), OsStr::new("p"), None);
+        for way in ways {
+            assert_eq!(look(way), Ok(()), "{way}");
+        }
+        for (bad, open, above) in
+            [("a", 0o775, &ways[..]), ("a/b", 0o757, &ways), ("elsewhere", 0o777, &ways[2..])]
+        {
+            mode(bad, open);
+            for way in ways {
+                let told = format!("`{}` above it can be written", path(bad).display());
+                let found = look(way).err().map(|refusal| refusal.to_string());
+                let is_told = found.as_ref().is_some_and(|text| text.starts_with(&told));
+                assert_eq!(is_told, above.contains(&way), "{bad}, {way}: {found:?}");
+            }
+            // Where only owners may rename, nothing is put in the place of what is ours.
+            mode(bad, 0o1777);
+            assert_eq!(look("plugins"), Ok(()));
+            mode(bad, 0o755);
+        }
+        symlink("round", path("round")).unwrap();
+        assert!(matches!(look("round/plugins"), Err(Refusal::CannotStart(_))));
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(path("a"), Some(63_004), None).unwrap();
+            let told = format!("`{}` above it belongs to user 63004", path("a").display());
+            let found = look("a/b/plugins").unwrap_err().to_string();
+            assert!(found.starts_with(&told), "{found}");
+        }
     }
 
     #[test]
