@@ -38,7 +38,7 @@ mod stage;
 mod tree;
 
 pub use file::{Refusal, inspect, read_beside};
-pub use tree::{children_of, descendants_of};
+pub use tree::{children_of, descendants_of, is_alive};
 
 /// The first argument by which `main` knows that it is to be a launcher.
 pub const VERB: &str = "launch";

@@ -42,7 +42,7 @@ pub use discover::{Found, Kind, Refused, discover};
 pub use fetched::{Fetched, remote_references};
 pub use host::Host;
 pub(crate) use keepers::Helper;
-pub use keepers::{adopt_orphans, reap_strays};
+pub use keepers::{adopt_orphans, go_first, reap_strays};
 pub use process::environment;
 pub use report::{Outcome, PluginState, PluginStatus, Report, Run, Stats, StepOutcome};
 pub use secret::{Redactor, SecretFault, SecretStore};

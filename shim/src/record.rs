@@ -137,6 +137,9 @@ pub struct StepOutcome {
     /// How long it took.
     #[serde(default)]
     pub milliseconds: u64,
+    /// How much of that the plugin took to start; 0 where it was ready, as it mostly is.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub start_milliseconds: u64,
     /// Whether the plugin read back what it had saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<bool>,
@@ -149,8 +152,19 @@ impl StepOutcome {
     /// An outcome of a step that no plugin had a part in.
     #[must_use]
     pub fn plain(kind: Ending, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), milliseconds: 0, verified: None, result: Map::new() }
+        Self {
+            kind,
+            text: text.into(),
+            milliseconds: 0,
+            start_milliseconds: 0,
+            verified: None,
+            result: Map::new(),
+        }
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How a step ended, in one word.
@@ -167,6 +181,8 @@ pub enum Ending {
     Failed,
     /// It took longer than its budget.
     TimedOut,
+    /// It took longer than its budget, and the kernel could not kill it.
+    Unkillable,
     /// The plugin could not be started.
     CannotStart,
     /// The plugin answered what is no answer.
@@ -199,6 +215,7 @@ impl Ending {
             Self::NotHandled => "not-handled",
             Self::Failed => "failed",
             Self::TimedOut => "timed-out",
+            Self::Unkillable => "unkillable",
             Self::CannotStart => "cannot-start",
             Self::BrokenReply => "broken-reply",
             Self::TooMuchOutput => "too-much-output",
@@ -285,12 +302,15 @@ impl Entry {
 impl From<plugins::StepOutcome> for StepOutcome {
     fn from(ended: plugins::StepOutcome) -> Self {
         use plugins::Outcome as How;
+        let whole =
+            |seconds| milliseconds(Duration::try_from_secs_f64(seconds).unwrap_or_default());
         let kind = match &ended.outcome {
             How::Done => Ending::Done,
             How::Degraded => Ending::Degraded,
             How::NotHandled => Ending::NotHandled,
             How::Failed(_) => Ending::Failed,
             How::TimedOut => Ending::TimedOut,
+            How::Unkillable(_) => Ending::Unkillable,
             How::CannotStart(_) => Ending::CannotStart,
             How::BrokenReply(_) => Ending::BrokenReply,
             How::TooMuchOutput => Ending::TooMuchOutput,
@@ -300,9 +320,8 @@ impl From<plugins::StepOutcome> for StepOutcome {
         Self {
             kind,
             text: ended.outcome.reason().unwrap_or(ended.status),
-            milliseconds: milliseconds(
-                Duration::try_from_secs_f64(ended.seconds).unwrap_or_default(),
-            ),
+            milliseconds: whole(ended.seconds),
+            start_milliseconds: whole(ended.start_seconds),
             verified: ended.verified,
             result: ended.result,
         }

@@ -84,6 +84,9 @@ pub async fn run(settings: Settings, environment: Environment) -> Result<(), Run
     let system = |what| move |source| RunError::System(what, source);
     let signals = Signals::listen().map_err(system("listen to signals"))?;
     plugins::adopt_orphans().map_err(system("become the reaper of plugins' children"))?;
+    if let Err(source) = plugins::go_first() {
+        info!(%source, "the daemon stands in line with all other processes");
+    }
     let (reports, reported) = mpsc::channel(QUEUE);
     let (heard, hearing) = mpsc::channel(QUEUE);
     let mut tasks = JoinSet::new();

@@ -135,6 +135,7 @@ fn of_outcome(outcome: &str) -> Option<&'static str> {
         "not-handled" => "the plugin does not care for such events: take it out of the policy",
         "failed" => "mend what it says; `snooze plugin test` tries it again",
         "timed-out" => "raise its `timeout_seconds`, or give it less to do",
+        "unkillable" => "it hangs in the kernel: look at the disk or file system that it uses",
         "cannot-start" => "`snooze plugin list` on the instance says why it cannot be started",
         "broken-reply" | "too-much-output" => "`snooze plugin test` shows what it answers",
         "died" => "its last lines stand in `journalctl -u snoozed` on the instance",

@@ -22,10 +22,11 @@ const STEPS: usize = 200;
 /// The longest answer of a plugin that is kept, in bytes. An item of the ledger holds 400 KB.
 const RESULT: usize = 1024;
 /// How the outcomes of steps are named that failed.
-const FAILED: [&str; 9] = [
+const FAILED: [&str; 10] = [
     "failed",
     "degraded",
     "timed-out",
+    "unkillable",
     "cannot-start",
     "broken-reply",
     "too-much-output",

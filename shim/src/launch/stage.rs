@@ -32,6 +32,9 @@ fn prepare(keeper: Pid) -> Result<(), Fault> {
     rustix::process::setsid().map_err(system("session"))?;
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     rustix::process::chdir("/").map_err(system("working directory"))?;
+    if rustix::process::getpriority_process(None).map_err(system("nice value"))? < 0 {
+        rustix::process::setpriority_process(None, 0).map_err(system("nice value"))?;
+    }
     // Where `/proc` is read-only the order stays as it is: no reason to save nothing.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     Ok(())

@@ -30,6 +30,13 @@ pub fn descendants_of(pid: Pid) -> Vec<Pid> {
     found
 }
 
+/// Whether a process is there and runs, or could: not once it only waits to be reaped.
+#[must_use]
+pub fn is_alive(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|stat| !matches!(words_in(&stat).next(), None | Some("Z" | "X")))
+}
+
 /// The children of each process that has some.
 fn snapshot() -> BTreeMap<i32, Vec<Pid>> {
     let mut families: BTreeMap<i32, Vec<Pid>> = BTreeMap::new();
@@ -46,11 +53,16 @@ fn snapshot() -> BTreeMap<i32, Vec<Pid>> {
     families
 }
 
-/// The parent in a line of `stat`: the second word after the name, which stands in parentheses and
-/// may hold anything, parentheses too (proc_pid_stat(5)).
+/// The parent in a line of `stat`: the second word after the name.
 fn parent_in(stat: &str) -> Option<i32> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(1)?.parse().ok()
+    words_in(stat).nth(1)?.parse().ok()
+}
+
+/// The words of a line of `stat` from the state on: the name before it stands in parentheses and
+/// may hold anything, parentheses too (proc_pid_stat(5)).
+fn words_in(stat: &str) -> impl Iterator<Item = &str> {
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    rest.split_whitespace()
 }
 
 #[cfg(test)]
@@ -70,9 +82,9 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = Pid::from_child(&child);
         assert!(children_of(me).contains(&pid));
-        assert!(descendants_of(me).contains(&pid));
+        assert!(descendants_of(me).contains(&pid) && is_alive(pid));
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(!children_of(me).contains(&pid));
+        assert!(!children_of(me).contains(&pid) && !is_alive(pid));
     }
 }

@@ -105,6 +105,8 @@ pub(super) struct Pending {
     pub(super) came: Instant,
     pub(super) deadline: Instant,
     pub(super) starts: u32,
+    /// When the first of these starts began.
+    pub(super) began: Option<Instant>,
 }
 
 /// Why a wait is over.
@@ -164,7 +166,7 @@ impl Attendant {
             Some(Order::Stop { grace }) => self.work.stop = Some(grace),
             Some(Order::Run { run, came }) if self.work.runs.len() < QUEUE => {
                 let deadline = came + run.budget;
-                self.work.runs.push_back(Pending { run, came, deadline, starts: 0 });
+                self.work.runs.push_back(Pending { run, came, deadline, starts: 0, began: None });
             }
             Some(Order::Run { run, .. }) => {
                 let outcome = Outcome::Failed("too many runs wait for this plugin".to_owned());
@@ -190,6 +192,7 @@ impl Attendant {
             let Some(pending) = self.work.runs.remove(index) else { return };
             let mut outcome = StepOutcome::bare(Outcome::TimedOut, pending.came.elapsed());
             outcome.status = "the plugin was not ready in time".to_owned();
+            outcome.start_seconds = pending.began.map_or(0.0, |b| b.elapsed().as_secs_f64());
             self.ended(pending.run.run_id, outcome).await;
         }
     }

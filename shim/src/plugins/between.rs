@@ -91,12 +91,28 @@ impl Attendant {
     /// Kills what is left of a process and sets the time of the next start. `error` is what it
     /// did wrong, if anything.
     pub(super) async fn bury(&mut self, process: Process, error: Option<&str>) {
-        process.kill().await;
-        self.show(|face| face.pid = None);
-        match error {
+        let left = self.kill(process).await;
+        match left.as_deref().or(error) {
             Some(error) => self.failed(error).await,
             None => self.turn(PluginState::Waiting).await,
         }
+    }
+
+    /// Kills all of a process; says what cannot be killed.
+    pub(super) async fn kill(&self, process: Process) -> Option<String> {
+        let left = process.kill().await;
+        self.show(|face| face.pid = None);
+        if left.is_empty() {
+            return None;
+        }
+        let left: Vec<String> = left.iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
+        let text = format!(
+            "the kernel does not end {} a second after SIGKILL; see `/proc/{}/stack`",
+            left.join(", "),
+            left.first().map_or("", String::as_str),
+        );
+        tracing::error!(step = %self.entry.id, error = text, "plugin cannot be killed");
+        Some(text)
     }
 
     pub(super) async fn failed(&mut self, error: &str) {
@@ -118,8 +134,8 @@ impl Attendant {
             process.terminate();
             process.wait_until(now + grace).await;
         }
-        process.kill().await;
-        self.show(|face| face.pid = None);
+        // What cannot be killed is in the log, and no reason to stay.
+        let _ = self.kill(process).await;
         self.turn(PluginState::Waiting).await;
     }
 }

@@ -26,8 +26,8 @@ const ORDERS: usize = 64;
 /// Runs that a place remembers: more than can be open there at once.
 const RUNS: usize = 2 * ORDERS;
 
-/// What the end of a plugin may take beyond its grace: two waits of a second for its keeper, and
-/// a sweep.
+/// What the end of a plugin may take beyond its grace: two waits for its keeper and a sweep, of
+/// half a second each, on a machine that does much else.
 const END_MARGIN: Duration = Duration::from_secs(4);
 
 /// All handlers of this instance.

@@ -12,12 +12,20 @@ use tokio::time::{Instant, sleep};
 use crate::launch::{children_of, descendants_of};
 
 /// How long killed processes may take to be gone.
-const SWEEP_LIMIT: Duration = Duration::from_secs(1);
+const SWEEP_LIMIT: Duration = Duration::from_millis(500);
 const SWEEP_STEP: Duration = Duration::from_millis(5);
+
+/// The nice value of what goes first: about nine times the share of an ordinary process, and
+/// behind what an operator put at the very front (sched(7)).
+const FIRST: i32 = -10;
 
 /// The keepers and helpers of this process. Children belong to a process as a whole, hence one
 /// list for it.
 static KEEPERS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// Killed processes that do not end: they hang in the kernel. All that is left to do is to reap
+/// them, should they ever end.
+static ABANDONED: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// A keeper was killed and may have left something behind. All processes are looked at to find
 /// that, which is too much to do for nothing.
@@ -32,12 +40,29 @@ pub fn adopt_orphans() -> std::io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
+/// Puts the calling thread, and the keepers that it starts, ahead of all ordinary processes: what a
+/// plugin does with the processors must not make the daemon late. Plugins themselves get the
+/// ordinary place back.
+///
+/// # Errors
+/// When this process may not do that: it needs `CAP_SYS_NICE`, or `Nice=` of its unit.
+pub fn go_first() -> std::io::Result<()> {
+    if rustix::process::getpriority_process(None)? > FIRST {
+        rustix::process::setpriority_process(None, FIRST)?;
+    }
+    Ok(())
+}
+
 /// Kills and reaps every child of this process that is neither a keeper nor a [`Helper`], with all
 /// below it; returns how many there were.
 ///
 /// There are none as long as keepers end by themselves: this is for what a keeper left behind
-/// that was killed, and costs nothing while none was.
+/// that was killed, and costs nothing while none was. What does not end is waited for once and then
+/// abandoned.
 pub async fn reap_strays() -> usize {
+    locked(&ABANDONED).retain(|pid| {
+        matches!(rustix::process::waitpid(Some(*pid), WaitOptions::NOHANG), Ok(None))
+    });
     if !IS_SUSPECT.swap(false, Ordering::Relaxed) {
         return 0;
     }
@@ -49,7 +74,8 @@ pub async fn reap_strays() -> usize {
             return seen.len();
         }
         if Instant::now() >= end {
-            IS_SUSPECT.store(true, Ordering::Relaxed);
+            tracing::error!(processes = ?strays, "killed processes do not end");
+            locked(&ABANDONED).extend(strays);
             return seen.len();
         }
         for stray in strays {
@@ -76,7 +102,7 @@ impl Helper {
         id: impl FnOnce(&C) -> Option<u32>,
     ) -> std::io::Result<(C, Self)> {
         // Held while it starts, so that no sweep sees it before it is known.
-        let mut known = keepers();
+        let mut known = locked(&KEEPERS);
         let child = start()?;
         let pid = number(id(&child))?;
         known.push(pid);
@@ -99,7 +125,7 @@ fn number(id: Option<u32>) -> std::io::Result<Pid> {
 pub(super) fn spawn(mut command: Command) -> std::io::Result<(Child, Pid)> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Held while it starts, so that no sweep sees it before it is known.
-    let mut keepers = keepers();
+    let mut keepers = locked(&KEEPERS);
     let child = command.spawn()?;
     let pid = number(child.id())?;
     keepers.push(pid);
@@ -109,16 +135,19 @@ pub(super) fn spawn(mut command: Command) -> std::io::Result<(Child, Pid)> {
 /// Forgets a keeper that was reaped; whether it was killed decides on the next sweep.
 pub(super) fn forget(keeper: Pid, was_killed: bool) {
     IS_SUSPECT.fetch_or(was_killed, Ordering::Relaxed);
-    keepers().retain(|other| *other != keeper);
+    locked(&KEEPERS).retain(|other| *other != keeper);
 }
 
 fn strays() -> Vec<Pid> {
-    let keepers = keepers();
+    let keepers = locked(&KEEPERS);
     let mut children = children_of(rustix::process::getpid());
     children.retain(|child| !keepers.contains(child));
+    drop(keepers);
+    let abandoned = locked(&ABANDONED);
+    children.retain(|child| !abandoned.contains(child));
     children
 }
 
-fn keepers() -> MutexGuard<'static, Vec<Pid>> {
-    KEEPERS.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked(list: &'static Mutex<Vec<Pid>>) -> MutexGuard<'static, Vec<Pid>> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::log::{Tail, follow};
 use super::{Entry, HostSettings, Redactor, keepers};
-use crate::launch::{CANNOT_START, Target, keeper_args};
+use crate::launch::{CANNOT_START, Target, descendants_of, is_alive, keeper_args};
 use crate::sandbox::Confinement;
 
 /// Where plugins find programs: the places of the distribution and of the administrator.
@@ -26,8 +26,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// How long a plugin may leave a request in its pipe.
 const WRITE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long a keeper may take to bury its plugin before it is killed itself.
-const BURY_LIMIT: Duration = Duration::from_secs(1);
+/// How long a keeper may take to bury its plugin before it is killed itself. A sweep follows then,
+/// so that after a second it is known what cannot be killed.
+const BURY_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long to wait for the last words of a process that ended: they are in the pipe already.
 const DRAIN_LIMIT: Duration = Duration::from_millis(100);
@@ -208,17 +209,22 @@ impl Process {
     }
 
     /// Kills it with all that it started, and waits until that is gone; a process that ended
-    /// already is only cleared away.
-    pub(super) async fn kill(mut self) {
+    /// already is only cleared away. Returns what the kernel does not let go of within a second:
+    /// nobody waits for that any longer.
+    pub(super) async fn kill(mut self) -> Vec<Pid> {
         self.signal(Signal::QUIT);
         let end = Instant::now() + BURY_LIMIT;
+        let mut left = Vec::new();
         if self.wait_until(end).await.is_none() {
+            left = descendants_of(self.pid);
             self.signal(Signal::KILL);
             if self.wait_until(end + BURY_LIMIT).await.is_none() {
-                tracing::error!(keeper = self.pid.as_raw_nonzero(), "a killed plugin does not end");
+                left.push(self.pid);
             }
         }
         self.clear_away().await;
+        left.retain(|pid| is_alive(*pid));
+        left
     }
 
     /// Waits for its end, whatever it says meanwhile.

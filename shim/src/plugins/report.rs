@@ -70,6 +70,8 @@ pub struct StepOutcome {
     pub late: bool,
     /// From the request to the end, the start of the plugin included where it had to be started.
     pub seconds: f64,
+    /// How much of that the plugin took to start and become ready; 0 where it was.
+    pub start_seconds: f64,
 }
 
 /// The ways in which a step ends.
@@ -85,6 +87,8 @@ pub enum Outcome {
     Failed(String),
     /// It did not end in time.
     TimedOut,
+    /// It did not end in time, and the kernel cannot kill it: it was abandoned.
+    Unkillable(String),
     /// The plugin could not be started, or not be made ready.
     CannotStart(String),
     /// The plugin wrote what is no answer; with an excerpt.
@@ -115,6 +119,7 @@ impl Outcome {
             Self::NotHandled => "not_handled",
             Self::Failed(_) => "failed",
             Self::TimedOut => "timed_out",
+            Self::Unkillable(_) => "unkillable",
             Self::CannotStart(_) => "cannot_start",
             Self::BrokenReply(_) => "broken_reply",
             Self::TooMuchOutput => "too_much_output",
@@ -131,6 +136,7 @@ impl Outcome {
             Self::Failed(text)
             | Self::CannotStart(text)
             | Self::BrokenReply(text)
+            | Self::Unkillable(text)
             | Self::Untrusted(text) => Some(text.clone()),
             Self::Exited { code } => Some(format!("exit code {code} without an answer")),
             Self::Killed { signal } => Some(format!("killed by signal {signal}")),
@@ -154,6 +160,7 @@ impl StepOutcome {
             verified: None,
             late: false,
             seconds: took.as_secs_f64(),
+            start_seconds: 0.0,
         }
     }
 }

@@ -71,6 +71,7 @@ impl Attendant {
         self.turn(PluginState::Starting).await;
         let was_for = self.work.runs.front_mut().map(|pending| {
             pending.starts += 1;
+            pending.began.get_or_insert_with(Instant::now);
             pending.run.run_id
         });
         match self.try_start().await {
@@ -115,8 +116,9 @@ impl Attendant {
             | Trouble::Stopped => Outcome::CannotStart(text),
         };
         if let Some(pending) = self.work.runs.pop_front() {
-            let took = pending.came.elapsed();
-            self.ended(pending.run.run_id, StepOutcome::bare(outcome, took)).await;
+            let mut outcome = StepOutcome::bare(outcome, pending.came.elapsed());
+            outcome.start_seconds = pending.began.map_or(0.0, |b| b.elapsed().as_secs_f64());
+            self.ended(pending.run.run_id, outcome).await;
         }
     }
 
@@ -153,8 +155,8 @@ impl Attendant {
                 Ok(process)
             }
             Err(trouble) => {
-                process.kill().await;
-                self.show(|face| face.pid = None);
+                // What cannot be killed is in the log.
+                let _ = self.kill(process).await;
                 Err(trouble)
             }
         }

@@ -20,7 +20,8 @@ const CONFIRM: Duration = Duration::from_millis(250);
 impl Attendant {
     /// Hands an event over and waits for the answer; returns the process if it can go on.
     pub(super) async fn run(&mut self, mut process: Process, pending: Pending) -> Option<Process> {
-        let Pending { run, came, deadline, .. } = pending;
+        let Pending { run, came, deadline, began, .. } = pending;
+        let start = began.map_or(0.0, |began| began.elapsed().as_secs_f64());
         if !self.is_supported(&run.event) {
             let mut outcome = StepOutcome::bare(Outcome::NotHandled, came.elapsed());
             outcome.status = "the plugin does not support this type of event".to_owned();
@@ -37,7 +38,7 @@ impl Attendant {
             }
             Err(fault) => Err(self.ending_or(&mut process, fault.into()).await),
         };
-        let (outcome, can_go_on) = match answer {
+        let (mut outcome, can_go_on) = match answer {
             Ok(answer) => {
                 let took = came.elapsed();
                 let outcome = self.judged(answer, took);
@@ -50,14 +51,24 @@ impl Attendant {
             }
         };
         self.work.current = None;
-        self.note_run(&outcome);
-        let error = outcome.outcome.reason();
-        self.ended(run.run_id, outcome).await;
+        outcome.start_seconds = start;
         if can_go_on {
+            self.note_run(&outcome);
+            self.ended(run.run_id, outcome).await;
             self.turn(PluginState::Ready).await;
             return Some(process);
         }
-        self.bury(process, error.as_deref()).await;
+        let left = self.kill(process).await;
+        if let (Some(text), Outcome::TimedOut) = (&left, &outcome.outcome) {
+            outcome.outcome = Outcome::Unkillable(text.clone());
+        }
+        self.note_run(&outcome);
+        let error = outcome.outcome.reason().or(left);
+        self.ended(run.run_id, outcome).await;
+        match error {
+            Some(error) => self.failed(&error).await,
+            None => self.turn(PluginState::Waiting).await,
+        }
         None
     }
 

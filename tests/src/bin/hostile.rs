@@ -52,6 +52,10 @@ fn serve(own: &std::path::Path) -> ExitCode {
         let id = &request["id"];
         let result = match request["method"].as_str().unwrap_or_default() {
             "Info" if mode == "mute" => continue,
+            "Info" if mode == "slow" => {
+                wait(Duration::from_millis(300));
+                json!({ "name": name, "version": "1.0.0" })
+            }
             "Info" if mode == "crash-start" => return ExitCode::from(3),
             "Info" if mode == "newer" => {
                 json!({ "name": "newer", "protocol": { "min": 2, "max": 3 } })
@@ -71,6 +75,10 @@ fn serve(own: &std::path::Path) -> ExitCode {
             }
             "Initialize" => json!({ "success": true }),
             "GetSupportedEvents" => {
+                if mode == "held" {
+                    // Whoever traces it may hold it in its end.
+                    let _ = rustix::process::set_ptracer(rustix::process::PTracer::Any);
+                }
                 say(&json!({ "result": ["cloud.spot.*", "custom"], "id": id }));
                 after_start(mode);
                 continue;
@@ -119,11 +127,13 @@ fn handle(mode: &str, own: &std::path::Path, request: &Value, config: &Value) ->
     let id = &request["id"];
     let done = json!({ "handled": true, "status": "done" });
     match mode {
-        "hang" => wait(FOREVER),
+        "hang" | "held" => wait(FOREVER),
         "deaf" => deaf(own, &["forever"]),
         "late" => deaf(own, &["late", &id.to_string()]),
         "stop" => drop(rustix::process::kill_process(rustix::process::getpid(), Signal::STOP)),
         "crash" => std::process::abort(),
+        "spin" => spin(64),
+        "steady" => wait(Duration::from_secs(1)),
         "exit-before-0" => return Err(0),
         "exit-before-3" => return Err(3),
         "daemon" => {
@@ -206,6 +216,16 @@ fn bomb(own: &std::path::Path) -> Value {
         }
     }
     json!({ "handled": true, "children": 200, "end": null })
+}
+
+/// Keeps so many threads busy, this one too.
+fn spin(threads: usize) {
+    if threads > 1 {
+        std::thread::spawn(move || spin(threads - 1));
+    }
+    loop {
+        std::hint::spin_loop();
+    }
 }
 
 /// Writes a file until it may not.

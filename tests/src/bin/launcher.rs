@@ -2,7 +2,8 @@
 //! beside their own process.
 //!
 //! `launcher launch …` is the launcher. `launcher daemon PLUGINS RUN NAME` hands one event to the
-//! plugin `NAME` and prints the reports.
+//! plugin `NAME` and prints the reports. With a number of milliseconds behind that, which is then
+//! the budget of the step, it waits for a line on its standard input before.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -37,8 +38,10 @@ fn daemon(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
         sandboxes: Sandboxes::default(),
     };
     let plugin = name.to_str()?.parse().ok()?;
+    let budget = args.next().and_then(|text| text.to_str()?.parse().ok());
+    snoozed::plugins::adopt_orphans().ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-    runtime.block_on(async {
+    runtime.block_on(async move {
         let (reports, mut inbox) = tokio::sync::mpsc::channel(16);
         let mut host = Host::new(settings, reports);
         host.set_entries(vec![Entry {
@@ -46,16 +49,22 @@ fn daemon(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
             plugin,
             config: Default::default(),
         }]);
-        host.handle(Run {
+        let mut run = Some(Run {
             run_id: 1,
             entry_id: "p/step".to_owned(),
             event: serde_json::json!({ "type": "custom" }),
-            budget: Duration::from_secs(60),
-            grace: Duration::from_secs(1),
+            budget: Duration::from_millis(budget.unwrap_or(60_000)),
+            grace: Duration::from_millis(budget.unwrap_or(1000)),
         });
-        while let Some(report) = inbox.recv().await {
-            let _ = writeln!(std::io::stdout(), "{report:?}");
+        let read = || std::io::stdin().read_line(&mut String::new());
+        let mut line = tokio::task::spawn_blocking(move || budget.is_some().then(read));
+        loop {
+            tokio::select! {
+                _ = &mut line, if run.is_some() => run.take().into_iter().for_each(|run| host.handle(run)),
+                report = inbox.recv() => {
+                    let _ = writeln!(std::io::stdout(), "{report:?}");
+                }
+            }
         }
-    });
-    Some(ExitCode::SUCCESS)
+    })
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 use serde_json::{Map, Value, json};
 use snooze_plugin::Vote;
+use snooze_tests::place;
 use snoozed::launch::children_of;
 use snoozed::plugins::{
     Entry, Host, HostSettings, Limits, PluginState, PluginStatus, Report, Run, SecretStore,
@@ -45,7 +46,8 @@ pub(crate) fn check(plugins: &[&str], body: impl AsyncFnOnce(&mut Bench)) {
         drop(tokio::process::Command::new("true").status().await);
     });
     let files = open_files();
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // Not among what cargo makes: a checkout may stand where a group can write.
+    let dir = tempfile::tempdir().unwrap();
     for folder in ["plugins", "run"] {
         fs::create_dir(dir.path().join(folder)).unwrap();
         fs::set_permissions(dir.path().join(folder), Permissions::from_mode(0o755)).unwrap();
@@ -66,26 +68,26 @@ pub(crate) fn in_runtime(work: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
 }
 
-/// Puts a plugin into the directory by a hard link: a file that was never open for writing is
-/// never busy. Returns the id of its entry.
+/// Puts a plugin into the directory. Returns the id of its entry.
 pub(crate) fn install<'a>(dir: &Path, plugin: &'a str) -> &'a str {
-    let (from, to) = match plugin.split_once('.') {
-        Some(_) => {
-            (Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins").join(plugin), plugin.to_owned())
-        }
-        None => (env!("CARGO_BIN_EXE_hostile").into(), format!("hostile-{plugin}")),
-    };
-    fs::set_permissions(&from, Permissions::from_mode(0o755)).unwrap();
-    let to = dir.join("plugins").join(to);
-    if fs::hard_link(&from, &to).is_err() {
-        fs::copy(&from, &to).unwrap();
+    let plugins = dir.join("plugins");
+    if let Some((name, _)) = plugin.split_once('.') {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins");
+        place::install(&scripts.join(plugin), &plugins.join(plugin), None);
+        return name;
     }
-    plugin.split_once('.').map_or(plugin, |(name, _)| name)
+    let hostile = dir.join("hostile");
+    if !hostile.exists() {
+        place::install(env!("CARGO_BIN_EXE_hostile").as_ref(), &hostile, None);
+    }
+    fs::hard_link(hostile, plugins.join(format!("hostile-{plugin}"))).unwrap();
+    plugin
 }
 
 /// The entry `name`, which runs `hostile-NAME` unless the name is that of a plugin itself.
 pub(crate) fn bench_entry(name: &str) -> Entry {
-    const PLUGINS: [&str; 7] = ["voter", "once", "busy", "empty", "plain", "lost", "open"];
+    const PLUGINS: [&str; 8] =
+        ["voter", "once", "busy", "empty", "plain", "lost", "open", "my-plugin"];
     let is_plugin = PLUGINS.contains(&name) || name.starts_with("hostile-") || name == "missing";
     let plugin = if is_plugin { name.to_owned() } else { format!("hostile-{name}") };
     Entry {

@@ -3,25 +3,34 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, WaitOptions};
+use rustix::process::{Pid, Signal, WaitOptions};
 use serde_json::{Map, json};
 use snooze_plugin::{Metrics, Verdict};
-use snoozed::launch::{children_of, descendants_of};
+use snooze_tests::place;
+use snoozed::launch::{children_of, descendants_of, is_alive};
 use snoozed::plugins::{Entry, Host, Outcome, PluginState, Report, discover};
 
-use bench::{bench_entry, check, event, install, ms, sha256, swap};
+use bench::{Bench, bench_entry, check, command_line, event, install, ms, sha256, swap};
 
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
+mod neighbours;
+#[cfg(test)]
 mod sandbox;
 
 const CANARY: &str = "S3CR3T-CANARY";
+
+/// Longer than anything takes on a machine that does much else.
+const LONG: Duration = Duration::from_secs(30);
 
 // ---- doing it well ----
 
@@ -132,17 +141,82 @@ fn f1_a_handler_that_hangs_gets_term_at_its_budget() {
 
 #[test]
 fn f2_a_handler_that_ignores_signals_is_killed_after_the_grace() {
-    check(&["deaf", "stop"], async |bench| {
-        for name in ["deaf", "stop"] {
-            bench.until(PluginState::Ready, name).await;
-            let keeper = bench.keeper(name);
-            let outcome = bench.run(name, ms(150)).await;
-            assert_eq!(outcome.outcome, Outcome::TimedOut, "{name}");
-            assert!((0.45..1.0).contains(&outcome.seconds), "{name}: {}", outcome.seconds);
-            bench.gone(keeper, ms(300)).await;
+    check(&["deaf"], async |bench| overruns_by_its_grace(bench, "deaf").await);
+}
+
+#[test]
+fn f3_a_handler_that_stops_itself_is_killed_after_the_grace() {
+    check(&["stop"], async |bench| overruns_by_its_grace(bench, "stop").await);
+}
+
+async fn overruns_by_its_grace(bench: &mut Bench, name: &str) {
+    bench.until(PluginState::Ready, name).await;
+    let keeper = bench.keeper(name);
+    let outcome = bench.run(name, ms(150)).await;
+    assert_eq!(outcome.outcome, Outcome::TimedOut);
+    assert!((0.45..1.0).contains(&outcome.seconds), "{}", outcome.seconds);
+    bench.gone(keeper, ms(300)).await;
+}
+
+/// A process that is traced can be held in its end: to whoever kills it that looks like one that
+/// hangs in the kernel.
+#[test]
+fn f3_what_the_kernel_does_not_end_is_abandoned_and_told() {
+    check(&[], async |bench| {
+        install(bench.dir.parent().unwrap(), "held");
+        let place = bench.run_directory();
+        let file = |name: &str| fs::File::create(place.join(name)).unwrap();
+        let says = |name: &str, text: &str| {
+            fs::read_to_string(place.join(name)).unwrap().matches(text).count()
+        };
+        let mut daemon = Command::new(env!("CARGO_BIN_EXE_launcher"))
+            .arg("daemon")
+            .args([bench.plugins(), bench.run_directory()])
+            .args(["hostile-held", "200"])
+            .stdin(Stdio::piped())
+            .stdout(file("reports"))
+            .spawn()
+            .unwrap();
+        bench.reaches(LONG, |_| says("reports", "Ready") == 1).await;
+        let plugin = bench.dir.join("hostile-held").display().to_string();
+        let pid = bench.traces().into_iter().find(|pid| command_line(*pid).starts_with(&plugin));
+        let pid = pid.unwrap();
+        let mut tracer = Command::new("python3")
+            .args(["-c", HOLD, &pid.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(file("tracer"))
+            .spawn()
+            .unwrap();
+        bench.reaches(LONG, |_| says("tracer", "\n") == 1).await;
+        if place::there("a kernel that lets one trace", says("tracer", "held") == 1) {
+            daemon.stdin.take().unwrap().write_all(b"\n").unwrap();
+            bench.reaches(LONG, |_| says("reports", "Unkillable") == 1).await;
+            assert_eq!(says("reports", &format!("the kernel does not end {pid} ")), 1);
+            assert!(is_alive(Pid::from_raw(pid).unwrap()), "somebody waited for it");
+            // The next event has a process of its own.
+            bench.reaches(LONG, |_| says("reports", "Ready") == 2).await;
         }
+        drop(tracer.stdin.take());
+        tracer.wait().unwrap();
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        bench.reaches(LONG, |bench| bench.traces().is_empty()).await;
+        // Where this process is the reaper of orphans, what the dead daemon had is ours.
+        while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
     });
 }
+
+/// Holds the process of that number in its end, whoever ends it, as long as stdin is open:
+/// `PTRACE_SEIZE` with `PTRACE_O_TRACEEXIT` (ptrace(2)).
+const HOLD: &str = "\
+import ctypes, sys
+word = ctypes.c_void_p
+ptrace = ctypes.CDLL(None).ptrace
+ptrace.argtypes = [ctypes.c_long, ctypes.c_int, word, word]
+held = ptrace(0x4206, int(sys.argv[1]), None, 0x40) == 0
+print('held' if held else 'refused', flush=True)
+sys.stdin.read()
+";
 
 #[test]
 fn a_deadline_moved_forward_ends_a_handler_earlier_and_never_later() {

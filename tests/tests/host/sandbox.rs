@@ -245,7 +245,7 @@ impl Bench {
     }
 }
 
-fn permitted(permissions: &[&str]) -> Sandbox {
+pub(super) fn permitted(permissions: &[&str]) -> Sandbox {
     let permissions = permissions.iter().map(|text| text.parse().unwrap()).collect();
     Sandbox { permissions: Some(permissions), ..Sandbox::default() }
 }
@@ -271,7 +271,7 @@ fn not_refused(outcome: &StepOutcome, key: &str) -> Vec<String> {
     attempts.iter().filter(|(_, error)| error.is_null()).map(|(name, _)| name.clone()).collect()
 }
 
-fn resident_mib() -> u64 {
+pub(super) fn resident_mib() -> u64 {
     let text = fs::read_to_string("/proc/self/status").unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
