@@ -41,6 +41,7 @@ Examples: snooze plugin test ./backup.py
 The plugin gets good requests, wrong settings, an event of another type, one without time, and
 lines that are no requests. Events are marked as drills; it may really act on them.
 `none` is what it does not offer, which is no fault.
+With --without-service, `skip` is what it cannot do here and says why.
 Exit codes: 0 every point is kept, 1 one is not, 3 there is no such plugin.")]
     Test(Test),
     /// Install a plugin from an archive, if it is signed by a key of this instance
@@ -99,6 +100,9 @@ pub(crate) struct Test {
     #[arg(long, value_name = "FACTOR", env = "SNOOZE_PATIENCE", hide_env = true,
         default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     patience: u32,
+    /// What it acts on, as a database, is not on this machine: an answer that says so is no fault
+    #[arg(long)]
+    without_service: bool,
 }
 
 pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
@@ -270,13 +274,14 @@ fn sandbox(plugin: &Value) -> Vec<[String; 2]> {
 fn try_out(test: &Test, context: &Context) -> Result<u8, Failure> {
     let config = config(test.config.as_deref())?;
     let program = program(&test.plugin, context)?;
-    let Test { event, seconds, patience, .. } = test;
+    let Test { event, seconds, patience, without_service, .. } = test;
     let trial = trial::Trial {
         program,
         config,
         event: event.clone(),
         seconds: *seconds,
         patience: *patience,
+        without_service: *without_service,
     };
     let points = trial.run()?;
     let failed = points.iter().filter(|point| point.verdict == trial::Verdict::Broken).count();

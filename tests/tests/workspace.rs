@@ -7,4 +7,5 @@ mod workspace {
     mod matrix;
     mod official;
     mod traces;
+    mod trial;
 }

@@ -46,6 +46,8 @@ pub(super) struct Trial {
     pub(super) seconds: u64,
     /// How many times as long as the contract says everything may take.
     pub(super) patience: u32,
+    /// What it acts on is not here: to say so is all that it can do.
+    pub(super) without_service: bool,
 }
 
 /// One point of the contract, and how the plugin did.
@@ -68,6 +70,8 @@ pub(super) enum Verdict {
     Kept,
     /// The plugin does not do this, which it may.
     Absent,
+    /// What it acts on is not here, it says, which was known.
+    Untried,
     /// Against the contract.
     Broken,
 }
@@ -77,6 +81,7 @@ impl Verdict {
         match self {
             Self::Kept => "ok",
             Self::Absent => "none",
+            Self::Untried => "skip",
             Self::Broken => "FAIL",
         }
     }
@@ -108,8 +113,12 @@ pub(super) fn person(points: &[Point]) -> String {
         })
         .collect();
     let count = |verdict| points.iter().filter(|point| point.verdict == verdict).count();
+    let untried = match count(Verdict::Untried) {
+        0 => String::new(),
+        count => format!(", {count} not tried"),
+    };
     format!(
-        "{}{} kept, {} broken, {} not offered\n",
+        "{}{} kept, {} broken, {} not offered{untried}\n",
         text::table(&rows),
         count(Verdict::Kept),
         count(Verdict::Broken),
@@ -137,6 +146,7 @@ impl Trial {
             let file = self.program.first().map(|path| path.display().to_string());
             Failure::file(file.unwrap_or_default(), format!("cannot be started: {source}"))
         })?;
+        talk.without_service = self.without_service;
         talk.file(&self.program);
         if talk.info(start) {
             self.talk(&mut talk, &events);
@@ -156,7 +166,7 @@ impl Trial {
         }
         talk.done("Initialize", Method::Initialize, json!({}));
         let supported = talk.events();
-        talk.done("Health", Method::Health, json!({}));
+        talk.health("Health");
         for (name, metrics) in
             [("CheckIdle, at rest", metrics(0.4)), ("CheckIdle, busy", metrics(97.0))]
         {
@@ -169,7 +179,7 @@ impl Trial {
         }
         talk.unknown();
         talk.two_at_once();
-        talk.done("Health after that", Method::Health, json!({}));
+        talk.health("Health after that");
     }
 }
 

@@ -105,6 +105,35 @@ fn plugin_test_of_a_plugin_that_floods_ends_soon() {
     assert!(run.out.contains("broken reply: not JSON: `flood`"), "{}", run.out);
 }
 
+#[test]
+fn plugin_test_without_the_service_takes_an_error_and_nothing_else() {
+    let place = Place::new();
+    let handles = "'{\"method\":\"HandleEvent\",'*) sync && result='{\"handled\":true,\"status\":\"synced\"}' ;;";
+    assert_eq!(HELLO.matches(handles).count(), 1);
+    for (answer, verdict, summary) in [
+        (
+            "result='{\"error\":\"no server at port 1\"}'",
+            "skip",
+            "0 broken, 10 not offered, 1 not tried",
+        ),
+        ("result='{\"handled\":false,\"error\":\"no server\"}'", "skip", ", 1 not tried"),
+        ("result='{\"status\":\"saved\"}'", "FAIL", "1 broken"),
+        ("exit 1", "FAIL", " broken"),
+    ] {
+        let instead = format!("'{{\"method\":\"HandleEvent\",'*) {answer} ;;");
+        let plugin = place.program("hello.sh", &HELLO.replace(handles, &instead));
+        let judge = |more: &[&str]| {
+            snooze(["plugin", "test", "--patience", "10", &plugin].iter().chain(more))
+        };
+        assert_eq!(judge(&[]).code, 1, "{answer}");
+        let run = judge(&["--without-service"]);
+        assert_eq!(run.code, i32::from(verdict == "FAIL"), "{answer}: {}", run.out);
+        let line = run.out.lines().find(|line| line.contains(" HandleEvent ")).unwrap();
+        assert!(line.starts_with(verdict), "{line}");
+        assert!(run.out.trim_end().lines().last().unwrap().contains(summary), "{}", run.out);
+    }
+}
+
 /// A plugin that breaks the contract: a part of the template in shell, and what stands there
 /// instead; the point that is broken by it, and a part of what is said of it.
 struct Flaw {

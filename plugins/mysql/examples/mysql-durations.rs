@@ -11,6 +11,8 @@
     reason = "a program for people who measure"
 )]
 
+#[path = "../tests/mysql/process.rs"]
+mod process;
 #[path = "../tests/mysql/server.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
 mod server;

@@ -15,12 +15,13 @@ use crate::settings::{Settings, Strategy, all};
 
 /// The events on which a flush makes sense: all that take the instance or its disk away, or warn
 /// of it.
-const EVENTS: [&str; 5] = [
+const EVENTS: [&str; 6] = [
     "cloud.spot.interrupt",
     "cloud.spot.rebalance",
     "cloud.instance.termination",
     "cloud.autoscaling.scale",
     "system.disk.low",
+    "custom*",
 ];
 
 /// How long a look at the server may take: the host waits five seconds for it. A server that

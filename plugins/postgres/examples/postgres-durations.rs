@@ -15,6 +15,8 @@
     reason = "whoever measures wants to see it fail"
 )]
 
+#[path = "../tests/real/cluster.rs"]
+mod cluster;
 #[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../tests/real/server.rs"]
 mod server;
@@ -26,7 +28,8 @@ use postgres_plugins::Flusher;
 use serde_json::json;
 use snooze_plugin::{Plugin, PluginEvent};
 
-use crate::server::{Server, new_cluster};
+use crate::cluster::new_cluster;
+use crate::server::Server;
 
 const STRATEGIES: [&str; 4] = ["checkpoint", "checkpoint+switch-wal", "quiesce", "fast-stop"];
 

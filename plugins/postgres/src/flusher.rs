@@ -14,11 +14,12 @@ use crate::settings::{self, Settings};
 use crate::target::Target;
 
 /// The events on which a flush makes sense: all that take the instance away or warn of it.
-const EVENTS: [&str; 4] = [
+const EVENTS: [&str; 5] = [
     "cloud.spot.interrupt",
     "cloud.spot.rebalance",
     "cloud.instance.termination",
     "cloud.autoscaling.scale",
+    "custom*",
 ];
 
 /// How long the questions of a health check may take. A server that needs longer is not well.

@@ -9,11 +9,12 @@ use crate::flush::{self, Saved, flush};
 use crate::settings::{self, Settings};
 
 /// The events on which a save makes sense: all that take the instance away or warn of it.
-const EVENTS: [&str; 4] = [
+const EVENTS: [&str; 5] = [
     "cloud.spot.interrupt",
     "cloud.spot.rebalance",
     "cloud.instance.termination",
     "cloud.autoscaling.scale",
+    "custom*",
 ];
 
 /// How long a `PING` may take. A server that needs longer is not well.

@@ -27,6 +27,9 @@ use snooze_plugin::wire::{Answer, Method, read_reply, request_line};
 use snooze_plugin::{Handled, Info, Verdict, Vote};
 use tempfile::TempDir;
 
+#[path = "redis/process.rs"]
+mod process;
+
 // S0-18
 #[test]
 fn save_and_bgsave_put_every_key_into_the_dump_that_survives_a_kill() {
@@ -382,15 +385,7 @@ impl Redis {
     /// Starts one; `None` when the machine has none and need not have one.
     fn start(settings: &[&str]) -> Option<Self> {
         let folder = TempDir::new().unwrap();
-        std::fs::create_dir(folder.path().join("data")).unwrap();
-        let Ok(mut child) = spawn(folder.path(), settings) else {
-            let needed =
-                std::env::vars().any(|(name, value)| name == "SNOOZE_FULL" && value == "1");
-            assert!(!needed, "SNOOZE_FULL=1 needs redis-server");
-            println!("not tested: redis-server is not installed");
-            return None;
-        };
-        wait_until_ready(&mut child);
+        let child = process::start(folder.path(), settings)?;
         let connection = connect(folder.path());
         Some(Self { child, folder, connection })
     }
@@ -454,8 +449,7 @@ impl Redis {
     fn killed_and_started_again(mut self, settings: &[&str]) -> Self {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = spawn(self.folder.path(), settings).unwrap();
-        wait_until_ready(&mut self.child);
+        self.child = process::start(self.folder.path(), settings).unwrap();
         self.connection = connect(self.folder.path());
         self
     }
@@ -503,29 +497,6 @@ fn certificates(folder: &Path) {
         std::fs::write(folder.join(format!("{name}.pem")), cert.pem()).unwrap();
         std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
     }
-}
-
-fn spawn(folder: &Path, settings: &[&str]) -> std::io::Result<Child> {
-    Command::new("redis-server")
-        .args(["--port", "0", "--save", "", "--bind", "127.0.0.1"])
-        .arg("--unixsocket")
-        .arg(folder.join("redis.sock"))
-        .arg("--dir")
-        .arg(folder.join("data"))
-        .args(settings)
-        .stdout(Stdio::piped())
-        .spawn()
-}
-
-/// Reads the log until the server says that it is ready, and lets somebody read the rest.
-fn wait_until_ready(child: &mut Child) {
-    let mut log = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("eady to accept connections") {
-        line.clear();
-        assert_ne!(log.read_line(&mut line).unwrap(), 0, "redis-server ended");
-    }
-    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
 }
 
 fn connect(folder: &Path) -> Connection {

@@ -94,7 +94,7 @@ fn every_recipe_fits_into_a_spot_notice_with_settings_that_its_plugins_take() {
 }
 
 /// The programs below `plugins`, and what is built in.
-fn names() -> Vec<String> {
+pub(super) fn names() -> Vec<String> {
     let mut names: Vec<String> = builtins::NAMES.map(str::to_owned).into();
     for entry in fs::read_dir(place::root().join("plugins")).unwrap() {
         let Ok(programs) = fs::read_dir(entry.unwrap().path().join("src/bin")) else { continue };

@@ -109,29 +109,30 @@ impl Talk {
         self.note(name, start, seen);
     }
 
-    /// The defaults of the schema, written out.
+    /// The defaults of the schema, written out; what has none is as it was given.
     fn defaults(&mut self, given: &Config) {
         let (name, start) = ("defaults", Instant::now());
-        let mut config = Config::new();
+        let (mut config, mut has_defaults) = (Config::new(), false);
         for Setting { name: setting, kind, default, .. } in &self.settings {
-            let Some(value) = default else { continue };
+            let Some(value) = default else {
+                if let Some(value) = given.get(setting) {
+                    config.insert(setting.clone(), value.clone());
+                }
+                continue;
+            };
+            has_defaults = true;
             if !kind.takes(value) {
                 let text = format!("`{setting}`: its default is not {}", kind.expected());
                 return self.note(name, start, Err(text));
             }
             config.insert(setting.clone(), value.clone());
         }
-        if config.is_empty() {
+        if !has_defaults {
             return;
         }
-        for setting in self.required() {
-            match given.get(&setting) {
-                Some(value) => drop(config.insert(setting, value.clone())),
-                None => {
-                    let text = format!("not tried: give `{setting}` with --config");
-                    return self.absent(name, start, text);
-                }
-            }
+        if let Some(setting) = self.required().iter().find(|name| !config.contains_key(*name)) {
+            let text = format!("not tried: give `{setting}` with --config");
+            return self.absent(name, start, text);
         }
         let seen = match self.configure(&config) {
             Ok(Said::Taken) => Ok("takes its own defaults".to_owned()),
@@ -153,32 +154,33 @@ impl Talk {
         if !self.settings.iter().any(is_it) {
             return self.absent(name, start, "no such setting, by which it would do nothing");
         }
-        let seen = match self.configure(&with(given, name, true.into())) {
-            Ok(Said::Taken) => self.dry_event(event),
-            Ok(Said::Refused(text)) | Err(text) => Err(text),
-        };
-        self.note(name, start, seen);
+        match self.configure(&with(given, name, true.into())) {
+            Ok(Said::Taken) => self.dry_event(name, start, event),
+            Ok(Said::Refused(text)) | Err(text) => self.note(name, start, Err(text)),
+        }
         // What follows has the configuration that it was given.
         let _ = self.configure(given);
     }
 
-    fn dry_event(&mut self, event: &Value) -> Result<String, String> {
-        match self.call(Method::HandleEvent, json!({ "event": event }), CALL)? {
-            Answer::NotSupported => Err("it does not know HandleEvent any more".to_owned()),
-            Answer::Failed(text) => Err(text),
-            Answer::Result(value) => {
+    fn dry_event(&mut self, name: &'static str, start: Instant, event: &Value) {
+        let seen = match self.call(Method::HandleEvent, json!({ "event": event }), CALL) {
+            Ok(Answer::NotSupported) => Err("it does not know HandleEvent any more".to_owned()),
+            Ok(Answer::Failed(error)) => return self.said(name, start, error),
+            Ok(Answer::Result(value)) => {
                 let handled = Handled::read(&value);
                 let status = handled.status.unwrap_or_default();
                 let says_so = value.get("dry_run") == Some(&Value::Bool(true))
                     || ["dry", "would"].iter().any(|word| status.contains(word));
                 match (handled.error, handled.handled, says_so) {
-                    (Some(error), ..) => Err(error),
+                    (Some(error), ..) => return self.said(name, start, error),
                     (None, false, _) => Ok("says that the event is not its business".to_owned()),
                     (None, true, true) => Ok(format!("says so: {status}")),
                     (None, true, false) => Err("the result has no `\"dry_run\":true`".to_owned()),
                 }
             }
-        }
+            Err(fault) => Err(fault),
+        };
+        self.note(name, start, seen);
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Talk {
     pub(super) settings: Vec<Setting>,
     jsonrpc: bool,
     patience: u32,
+    /// What it acts on is not here.
+    pub(super) without_service: bool,
 }
 
 impl Talk {
@@ -42,6 +44,7 @@ impl Talk {
             settings: Vec::new(),
             jsonrpc: false,
             patience,
+            without_service: false,
         })
     }
 
@@ -67,6 +70,12 @@ impl Talk {
     pub(super) fn absent(&mut self, name: &'static str, start: Instant, text: impl Into<String>) {
         let took = start.elapsed();
         self.points.push(Point { name, verdict: Verdict::Absent, text: text.into(), took });
+    }
+
+    /// Notes an error that the plugin answered with: what it acts on may not be here.
+    pub(super) fn said(&mut self, name: &'static str, start: Instant, error: String) {
+        let verdict = if self.without_service { Verdict::Untried } else { Verdict::Broken };
+        self.points.push(Point { name, verdict, text: error, took: start.elapsed() });
     }
 
     fn unknown_method(&mut self, name: &'static str, start: Instant) {
@@ -155,6 +164,19 @@ impl Talk {
         true
     }
 
+    /// Whether it is well.
+    pub(super) fn health(&mut self, name: &'static str) {
+        let start = Instant::now();
+        match self.call(Method::Health, json!({}), CALL) {
+            Ok(Answer::NotSupported) => self.unknown_method(name, start),
+            Ok(answer) => match answer.done() {
+                Ok(()) => self.note(name, start, Ok(String::new())),
+                Err(error) => self.said(name, start, error),
+            },
+            Err(fault) => self.note(name, start, Err(fault)),
+        }
+    }
+
     /// The types of events that it names.
     pub(super) fn events(&mut self) -> Option<Vec<String>> {
         let (name, start) = ("GetSupportedEvents", Instant::now());
@@ -196,8 +218,18 @@ impl Talk {
                 self.unknown_method(name, start);
                 return false;
             }
-            Ok(Answer::Failed(fault)) | Err(fault) => Err(fault),
-            Ok(Answer::Result(value)) => handled(&value),
+            Ok(Answer::Failed(error)) => {
+                self.said(name, start, error);
+                return true;
+            }
+            Ok(Answer::Result(value)) => match Handled::read(&value).error {
+                Some(error) if has_handled(&value) => {
+                    self.said(name, start, error);
+                    return true;
+                }
+                _ => handled(&value),
+            },
+            Err(fault) => Err(fault),
         };
         self.note(name, start, seen);
         true
@@ -242,8 +274,12 @@ impl Talk {
     }
 }
 
+fn has_handled(value: &Value) -> bool {
+    value.as_bool().is_some() || value.get("handled").is_some_and(Value::is_boolean)
+}
+
 fn handled(value: &Value) -> Result<String, String> {
-    if value.as_bool().is_none() && value.get("handled").and_then(Value::as_bool).is_none() {
+    if !has_handled(value) {
         return Err("the answer has no `handled` that is true or false".to_owned());
     }
     let handled = Handled::read(value);

@@ -14,6 +14,8 @@ mod logins;
 #[cfg(test)]
 mod monitor;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod server;

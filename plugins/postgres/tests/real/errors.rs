@@ -7,8 +7,9 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use serde_json::json;
 use snooze_plugin::Handled;
 
+use crate::cluster::own;
 use crate::program::{Program, config, notice};
-use crate::server::{Server, own};
+use crate::server::Server;
 use crate::sql::Sql;
 
 #[test]

@@ -10,6 +10,7 @@
     reason = "the helpers of a test may do what a test may"
 )]
 
+mod cluster;
 mod errors;
 mod flush;
 mod load;

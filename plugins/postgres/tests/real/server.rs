@@ -1,15 +1,14 @@
 //! Real servers in folders of their own.
 
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Child;
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::cluster::{command, copy, data, new_folder, spawn};
 use crate::sql::{LIMIT, Sql, pause, wait_until};
 
 /// A server on a socket in a folder of its own; both go with the value.
@@ -22,11 +21,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one; `None` when the machine has none and need not have one.
     pub(crate) fn start(settings: &[&str]) -> Option<Self> {
-        let template = template()?;
-        let folder = new_folder();
-        let copied = Command::new("cp").arg("-a").arg(template).arg(data(folder.path())).status();
-        assert!(copied.unwrap().success());
-        Some(Self::run(folder, settings))
+        Some(Self::run(copy()?, settings))
     }
 
     /// A standby of this server.
@@ -160,100 +155,6 @@ impl Drop for Hung {
     fn drop(&mut self) {
         let _ = kill_process(self.0, Signal::CONT);
     }
-}
-
-/// A new cluster, made once for all builds in a target directory.
-fn template() -> Option<&'static Path> {
-    static TEMPLATE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    TEMPLATE.get_or_init(make_template).as_deref()
-}
-
-fn make_template() -> Option<PathBuf> {
-    let Some(programs) = programs() else {
-        let needed = std::env::vars().any(|(name, value)| name == "SNOOZE_FULL" && value == "1");
-        assert!(!needed, "SNOOZE_FULL=1 needs the server of PostgreSQL");
-        println!("not tested: PostgreSQL is not installed");
-        return None;
-    };
-    let version = programs.parent().and_then(Path::file_name).unwrap_or_default();
-    let name = format!("postgres-{}-short-wal", version.display());
-    let target = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    let template = target.join(name);
-    if !template.join("PG_VERSION").exists() {
-        // Short WAL files, since each is written in full when it is begun.
-        let folder = new_cluster(&["--wal-segsize=1"]);
-        let made = template.with_extension(std::process::id().to_string());
-        let mut copy = Command::new("cp");
-        assert!(copy.arg("-a").arg(data(folder.path())).arg(&made).status().unwrap().success());
-        // Another run may have been quicker.
-        let _ = fs::rename(&made, &template);
-    }
-    Some(template)
-}
-
-/// A folder with the data of a new server.
-pub(crate) fn new_cluster(more: &[&str]) -> TempDir {
-    let folder = new_folder();
-    let mut initdb = command("initdb");
-    initdb.args(["-A", "trust", "-U", "postgres", "--no-locale"]).args(more);
-    let made = initdb.arg("-D").arg(data(folder.path())).stdout(Stdio::null()).status();
-    assert!(made.unwrap().success());
-    folder
-}
-
-/// A folder that the servers' user owns.
-fn new_folder() -> TempDir {
-    let folder = TempDir::new().unwrap();
-    own(folder.path());
-    folder
-}
-
-fn spawn(folder: &Path, settings: &[String]) -> Child {
-    let log = File::create(folder.join("log")).unwrap();
-    let mut server = command("postgres");
-    server.arg("-D").arg(data(folder)).arg("-k").arg(folder);
-    server.args(["-c", "listen_addresses=", "-c", "shared_buffers=32MB"]);
-    // A kill takes nothing out of the system's memory; where it matters it is switched on again.
-    server.args(["-c", "fsync=off"]);
-    server.args(settings.iter().flat_map(|setting| ["-c", setting]));
-    server.stdout(Stdio::null()).stderr(log).spawn().unwrap()
-}
-
-/// A program of PostgreSQL, as a user that it accepts: it refuses to run as root.
-fn command(program: &str) -> Command {
-    let program = programs().unwrap().join(program);
-    if !rustix::process::geteuid().is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
-    command.current_dir("/");
-    command
-}
-
-/// Where the newest installed server's programs are.
-fn programs() -> Option<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
-    let folders = versions.map(|version| version.path().join("bin"));
-    folders.filter(|folder| folder.join("initdb").exists()).max()
-}
-
-/// Gives a folder to the user that servers run as.
-pub(crate) fn own(path: &Path) {
-    if rustix::process::geteuid().is_root() {
-        let number = |which| {
-            let told = Command::new("id").args([which, "postgres"]).output().unwrap();
-            String::from_utf8(told.stdout).unwrap().trim().parse().unwrap()
-        };
-        chown(path, Some(number("-u")), Some(number("-g"))).unwrap();
-    }
-    if path.is_dir() {
-        fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
-    }
-}
-
-fn data(folder: &Path) -> PathBuf {
-    folder.join("data")
 }
 
 /// A process is no more, or waits for somebody to hear of its end.

@@ -5,8 +5,9 @@ use std::fs;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::cluster::own;
 use crate::program::{flush, text};
-use crate::server::{Server, own};
+use crate::server::Server;
 use crate::sql::wait_until;
 
 /// The length of the servers' WAL files.
