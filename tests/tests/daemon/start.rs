@@ -4,10 +4,12 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
+use rustix::process::Pid;
 use serde_json::{Value, json};
 use snooze_tests::setup::Setup;
 use snooze_tests::wait;
 use snoozed::exit;
+use snoozed::plugins::go_first;
 
 #[test]
 fn it_tells_systemd_that_it_is_ready_and_then_that_it_lives() {
@@ -16,6 +18,17 @@ fn it_tells_systemd_that_it_is_ready_and_then_that_it_lives() {
     daemon.wait_until_told("WATCHDOG=1", 3);
     daemon.terminate();
     daemon.wait_until_told("STOPPING=1", 1);
+}
+
+#[test]
+fn f9_it_goes_before_ordinary_processes_where_it_may() {
+    // A thread has a nice value of its own on Linux, which ends with it.
+    let may = std::thread::spawn(|| go_first().is_ok()).join().unwrap();
+    let setup = Setup::new();
+    let daemon = setup.start();
+    let pid = Pid::from_raw(daemon.id().try_into().unwrap());
+    let [nice, own] = [pid, None].map(|of| rustix::process::getpriority_process(of).unwrap());
+    assert_eq!(nice, if may { -10 } else { own });
 }
 
 #[test]
