@@ -147,6 +147,8 @@ impl Process {
     pub(super) async fn hear(&mut self) -> Heard {
         let mut buffer = [0; 8 * 1024];
         loop {
+            // Lines that are here already must not keep all others waiting.
+            tokio::task::coop::consume_budget().await;
             if let Some(line) = self.heard.pop_front() {
                 return Heard::Line(line);
             }
