@@ -65,8 +65,10 @@ pub(super) async fn follow(
             }
             tail.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
-        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.total += u64::try_from(length).unwrap_or_default();
+        tail.lock().unwrap_or_else(PoisonError::into_inner).total +=
+            u64::try_from(length).unwrap_or_default();
+        // Whoever writes a lot is read in turn with all others.
+        tokio::task::yield_now().await;
     }
     if let Some(line) = lines.last(&redactor) {
         tracing::info!(step = %entry, line, "plugin log");
@@ -94,7 +96,7 @@ impl Lines {
             };
             let room = LINE - self.partial.len();
             self.is_cut |= text.len() > room;
-            self.partial.extend(text.iter().take(room));
+            self.partial.extend_from_slice(text.get(..room).unwrap_or(text));
             if has_ended {
                 lines.extend(self.last(redactor));
             }
