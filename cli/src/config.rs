@@ -1,5 +1,9 @@
 //! `snooze config`.
 
+mod change;
+mod file;
+mod layout;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -10,7 +14,7 @@ use crate::daemon::Context;
 use crate::failure::Failure;
 use crate::{screen, text};
 
-/// Look settings over
+/// Look settings over, change them, and take those of older tools
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
     /// Say all that is wrong with a settings file and its policies, and end with 1 if there is
@@ -23,6 +27,22 @@ pub(crate) enum Verb {
     /// Show one setting that the daemon runs with
     #[command(after_help = "Example: snooze config get sources.imds.enabled")]
     Get(Get),
+    /// Set one key of the settings file, which keeps its mode and owner; what it was is kept
+    /// beside it
+    #[command(after_help = "\
+Examples: snooze config set naptime_minutes 20
+          snooze config set cpu-threshold 5
+          snooze config set plugins.allowed '[\"redis-flusher\"]'")]
+    Set(change::Set),
+    /// Take settings from a file of any layout, and say key by key what became of them
+    #[command(after_help = "Example: snooze config import snooze.json --dry-run")]
+    Import(change::Import),
+    /// Print the settings file, secrets included, or write it to a new file
+    #[command(after_help = "Example: snooze config export backup.json")]
+    Export(change::Export),
+    /// Take the settings of the first CloudSnooze or of Snoozebot from where they stood
+    #[command(after_help = "Example: snooze config migrate --dry-run")]
+    Migrate(change::Migrate),
 }
 
 #[derive(Debug, clap::Args)]
@@ -54,6 +74,10 @@ pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
             })?;
             Ok(exit::OK)
         }
+        Verb::Set(args) => change::set(args, context),
+        Verb::Import(args) => change::import(args, context),
+        Verb::Export(args) => change::export(args),
+        Verb::Migrate(args) => change::migrate(args, context),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Standard output.
 
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -30,6 +30,19 @@ pub(crate) fn show(
 pub(crate) fn complain(lines: &str) {
     // There is no better place to tell that it cannot be told.
     let _ = io::stderr().write_all(text::shown_lines(lines).as_bytes());
+}
+
+/// Whether the person at the terminal says yes. Where nobody is, `instead` says what does without
+/// asking.
+pub(crate) fn agreed(question: &str, instead: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage(format!("nobody is there to agree: {instead}")));
+    }
+    complain(&format!("{question} [y/N] "));
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    read.map_err(|source| Failure::system("read your answer", &source))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Prints bytes as they are.

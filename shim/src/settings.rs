@@ -165,6 +165,12 @@ const KEYS: [&str; 18] = [
 /// What has to stand in the settings before an instance may stop itself.
 const CONFIRM: &str = "stop this instance when it is idle";
 
+/// Whether a settings file may have this member at its root.
+#[must_use]
+pub fn knows(key: &str) -> bool {
+    KEYS.contains(&key) || IDLE_KEYS.iter().any(|(idle, _, _)| *idle == key)
+}
+
 /// Checks the text of a settings file.
 ///
 /// # Errors

@@ -1,6 +1,5 @@
 //! The fleet part of `snooze policy`.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -300,15 +299,10 @@ pub(crate) fn remove(args: &Remove, context: &Context) -> Result<u8, Failure> {
 fn agreed(args: &Remove) -> Result<bool, Failure> {
     let names: Vec<&str> = args.names.iter().map(PolicyName::as_str).collect();
     let names = names.join(", ");
-    if !io::stdin().is_terminal() {
-        let text = format!("nobody is there to agree: `--yes` removes {names} without asking");
-        return Err(Failure::usage(text));
-    }
-    screen::complain(&format!("Remove {names} from the whole fleet? [y/N] "));
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    read.map_err(|source| Failure::system("read your answer", &source))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    screen::agreed(
+        &format!("Remove {names} from the whole fleet?"),
+        &format!("`--yes` removes {names} without asking"),
+    )
 }
 
 pub(crate) fn diff(args: &Diff, context: &Context) -> Result<u8, Failure> {

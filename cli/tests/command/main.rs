@@ -11,6 +11,7 @@ mod fleet;
 mod install;
 mod plugin_doctor;
 mod plugins;
+mod settings;
 mod snooze;
 mod socket;
 mod verbs;

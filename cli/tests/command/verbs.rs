@@ -230,6 +230,10 @@ fn every_verb_shows_an_example_in_its_help() {
         &["config", "check"],
         &["config", "list"],
         &["config", "get"],
+        &["config", "set"],
+        &["config", "import"],
+        &["config", "export"],
+        &["config", "migrate"],
         &["demo"],
         &["completions"],
     ] {
