@@ -5,26 +5,32 @@ use snoozed::exit;
 
 use crate::daemon::Context;
 use crate::failure::Failure;
+use crate::sheet::{self, Format};
 use crate::text::{cell, list, seconds};
-use crate::{incident, screen, text};
+use crate::{incident, text};
 
 /// List the incidents of this instance, the newest first
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: snooze history --limit 5")]
+#[command(after_help = "\
+Examples: snooze history --limit 5
+          snooze history --format csv > history.csv")]
 pub(crate) struct Args {
     /// How many
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+    /// How it is printed
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let history = context.ask("HISTORY", json!({ "limit": args.limit }))?;
-    screen::show(context.json, &history, person)?;
+    sheet::show(args.format, context, &history, || person(&history), || rows(&history))?;
     Ok(exit::OK)
 }
 
 fn person(history: &Value) -> String {
-    let known = history.as_array().map(Vec::as_slice).unwrap_or_default();
+    let known = incidents(history);
     if known.is_empty() {
         return "no incident yet; `snooze simulate spot` makes one, as a drill\n".to_owned();
     }
@@ -46,11 +52,44 @@ fn person(history: &Value) -> String {
     text::table(&[head].into_iter().chain(rows).collect::<Vec<_>>())
 }
 
-/// How many of the steps did their work.
+fn incidents(history: &Value) -> &[Value] {
+    history.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// The header, and a row for each incident.
+fn rows(history: &Value) -> Vec<[String; 12]> {
+    const HEAD: [&str; 12] = [
+        "opened",
+        "closed",
+        "event_type",
+        "cause",
+        "action",
+        "drill",
+        "outcome",
+        "text",
+        "margin_seconds",
+        "steps_done",
+        "steps",
+        "incident",
+    ];
+    let row = |known: &Value| {
+        HEAD.map(|name| match name {
+            "steps_done" => steps_done(known).to_string(),
+            "steps" => list(known, "steps").len().to_string(),
+            name => sheet::cell(known, name),
+        })
+    };
+    let rows = incidents(history).iter().map(row);
+    [HEAD.map(str::to_owned)].into_iter().chain(rows).collect()
+}
+
 fn done(known: &Value) -> String {
-    let steps = list(known, "steps");
-    let done = steps.iter().filter(|step| incident::step_state(step) == "done").count();
-    format!("{done}/{}", steps.len())
+    format!("{}/{}", steps_done(known), list(known, "steps").len())
+}
+
+/// How many of the steps did their work.
+fn steps_done(known: &Value) -> usize {
+    list(known, "steps").iter().filter(|step| incident::step_state(step) == "done").count()
 }
 
 #[cfg(test)]
@@ -74,6 +113,24 @@ mod tests {
             { "opened": "2026-03-14T09:00:00Z", "event_type": "custom.deploy", "drill": true,
               "outcome": null, "incident": "i-1/b/e-1", "steps": [] }
         ])));
+    }
+
+    #[test]
+    fn a_sheet_has_a_header_and_a_row_for_each_incident() {
+        let rows = rows(&json!([
+            { "opened": "2026-03-14T09:26:54Z", "closed": "2026-03-14T09:27:00Z",
+              "event_type": "cloud.spot.interrupt", "cause": "spot", "action": "terminate",
+              "drill": false, "outcome": "partial", "text": "1 done, 1 failed",
+              "margin_seconds": 118.5, "incident": "i-1/b/spot/terminate",
+              "steps": [{ "outcome": "done" }, { "outcome": "failed" }] },
+            { "opened": "2026-03-14T09:00:00Z", "event_type": "custom.deploy", "drill": true,
+              "outcome": null, "incident": "i-1/b/e-1", "steps": [] }
+        ]));
+        let rows: Vec<String> = rows.iter().map(|row| row.join(";")).collect();
+        expect![[r#"
+            opened;closed;event_type;cause;action;drill;outcome;text;margin_seconds;steps_done;steps;incident
+            2026-03-14T09:26:54Z;2026-03-14T09:27:00Z;cloud.spot.interrupt;spot;terminate;false;partial;1 done, 1 failed;118.5;1;2;i-1/b/spot/terminate
+            2026-03-14T09:00:00Z;;custom.deploy;;;true;;;;0;0;i-1/b/e-1"#]].assert_eq(&rows.join("\n"));
     }
 
     #[test]

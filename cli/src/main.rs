@@ -23,6 +23,7 @@ mod plugin;
 mod policy;
 mod rehearse;
 mod screen;
+mod sheet;
 mod simulate;
 mod status;
 mod text;

@@ -12,6 +12,7 @@ use snoozed::exit;
 use super::{Fleet, KEEP, explain, ledger, timing};
 use crate::daemon::Context;
 use crate::failure::Failure;
+use crate::sheet::{self, Format};
 use crate::text::word;
 use crate::{screen, text};
 
@@ -21,6 +22,7 @@ use crate::{screen, text};
     args_conflicts_with_subcommands = true,
     after_help = "\
 Examples: snooze incidents --since 7d --instance i-0a1b2c3d4e5f60718
+          snooze incidents --since 30d --limit 1000 --format csv > incidents.csv
           snooze incidents show last
           snooze incidents explain last"
 )]
@@ -36,6 +38,9 @@ pub(crate) struct Args {
     /// How many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
+    /// How the list is printed
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -105,7 +110,7 @@ fn list(args: &Args, fleet: &Fleet, context: &Context, now: Timestamp) -> Result
     };
     let found: Vec<Incident> = found.into_iter().map(|stored| stored.incident).collect();
     let data: Value = found.iter().map(ledger::data).collect();
-    screen::show(context.json, &data, |_| person(&found, now))?;
+    sheet::show(args.format, context, &data, || person(&found, now), || rows(&found))?;
     Ok(exit::OK)
 }
 
@@ -128,6 +133,51 @@ fn person(found: &[Incident], now: Timestamp) -> String {
     text::table(&[head.map(str::to_owned)].into_iter().chain(rows).collect::<Vec<_>>())
 }
 
+/// The header, and a row for each incident.
+fn rows(found: &[Incident]) -> Vec<[String; 14]> {
+    let head = [
+        "opened",
+        "ended",
+        "instance",
+        "event_type",
+        "cause",
+        "action",
+        "drill",
+        "outcome",
+        "text",
+        "deadline",
+        "margin_seconds",
+        "steps_done",
+        "steps",
+        "incident",
+    ];
+    let row = |incident: &Incident| {
+        let ended = incident.ended.as_ref();
+        let told = |name: &str| {
+            let text = incident.event.get(name).and_then(Value::as_str);
+            sheet::words(text.unwrap_or_default())
+        };
+        let margin = ledger::margin(incident).map(|margin| margin.as_secs_f64().to_string());
+        [
+            incident.opened_at.to_string(),
+            ended.map(|ended| ended.at.to_string()).unwrap_or_default(),
+            sheet::words(incident.instance.as_deref().unwrap_or_default()),
+            told("type"),
+            told("cause"),
+            told("action"),
+            incident.drill.to_string(),
+            sheet::words(ended.map_or("", |ended| &ended.outcome)),
+            sheet::words(ended.map_or("", |ended| &ended.text)),
+            incident.deadline.map(|deadline| deadline.to_string()).unwrap_or_default(),
+            margin.unwrap_or_default(),
+            ledger::steps_done(incident).to_string(),
+            incident.steps.len().to_string(),
+            sheet::words(&incident.id),
+        ]
+    };
+    [head.map(str::to_owned)].into_iter().chain(found.iter().map(row)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
@@ -145,6 +195,17 @@ mod tests {
             2026-11-21T10:00:01.100Z  i-0a1b2c3d4e5f60718  cloud.spot.interrupt terminate          done with 1 min 58 s to spare  1/1    i-0a1b2c3d4e5f60718/spot/terminate/20261121T100001Z
             2026-11-21T10:00:01.100Z  i-0a1b2c3d4e5f60718  cloud.spot.interrupt terminate          partial, 1.5 s too late        0/3    i-0a1b2c3d4e5f60718/spot/terminate/20261121T100001Z
         "#]].assert_eq(&person(&found, at("10:01:00")));
+    }
+
+    #[test]
+    fn a_sheet_has_a_header_and_a_row_for_each_incident() {
+        let open = done(json!({ "drill": true, "ended": null, "hops": {} }));
+        let rows = rows(&[troubled(), open]);
+        let rows: Vec<String> = rows.iter().map(|row| row.join(";")).collect();
+        expect![[r#"
+            opened;ended;instance;event_type;cause;action;drill;outcome;text;deadline;margin_seconds;steps_done;steps;incident
+            2026-11-21T10:00:01.1Z;2026-11-21T10:03:00Z;i-0a1b2c3d4e5f60718;cloud.spot.interrupt;spot;terminate;false;partial;the instance did not tell;2026-11-21T10:02:00Z;-1.5;0;3;i-0a1b2c3d4e5f60718/spot/terminate/20261121T100001Z
+            2026-11-21T10:00:01.1Z;;i-0a1b2c3d4e5f60718;cloud.spot.interrupt;spot;terminate;true;;;2026-11-21T10:02:00Z;;1;1;i-0a1b2c3d4e5f60718/spot/terminate/20261121T100001Z"#]].assert_eq(&rows.join("\n"));
     }
 
     #[test]

@@ -90,10 +90,14 @@ pub(super) fn margin(incident: &Incident) -> Option<SignedDuration> {
     Some(incident.deadline?.duration_since(*finished))
 }
 
-/// How many of the steps on the instance did their work.
 pub(super) fn done(incident: &Incident) -> String {
+    format!("{}/{}", steps_done(incident), incident.steps.len())
+}
+
+/// How many of the steps on the instance did their work.
+pub(super) fn steps_done(incident: &Incident) -> usize {
     let is_done = |step: &&StepReport| step.outcome.as_deref() == Some("done");
-    format!("{}/{}", incident.steps.iter().filter(is_done).count(), incident.steps.len())
+    incident.steps.iter().filter(is_done).count()
 }
 
 /// One station that an incident passed.

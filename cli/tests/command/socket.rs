@@ -45,6 +45,24 @@ fn c11_what_the_daemon_says_steers_no_terminal() {
     assert_eq!(daemon.snooze(&["history", "--json"]).json()[0]["incident"], evil);
 }
 
+#[test]
+fn history_is_printed_as_a_sheet_too() {
+    let text = "1 done, \"late\"\n=x";
+    let daemon = Daemon::start(move |_, _| {
+        Ok(json!([{ "incident": "=x", "event_type": "custom.deploy", "outcome": "done",
+            "text": text, "opened": "2026-03-14T09:26:54Z", "steps": [{ "outcome": "done" }] }]))
+    });
+    let run = daemon.snooze(&["history", "--format", "csv"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    expect![[r#"
+        opened,closed,event_type,cause,action,drill,outcome,text,margin_seconds,steps_done,steps,incident
+        2026-03-14T09:26:54Z,,custom.deploy,,,,done,"1 done, ""late""\n=x",,1,1,'=x
+    "#]].assert_eq(&run.out);
+    let data = daemon.snooze(&["history", "--format", "json"]).json();
+    assert_eq!(data, daemon.snooze(&["history", "--json"]).json());
+    assert_eq!(daemon.snooze(&["history", "--json", "--format", "csv"]).code, 2);
+}
+
 // S1-60
 #[test]
 fn an_event_is_sent_as_it_was_given() {

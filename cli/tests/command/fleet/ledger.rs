@@ -87,6 +87,10 @@ async fn incidents_are_listed_shown_and_explained() {
             "{listed:?}"
         );
     }
+    let sheet = cloud.snooze(&["incidents", "--format", "csv"]).await;
+    let lines: Vec<&str> = sheet.out.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("opened,ended,instance,"), "{sheet:?}");
+    assert!(lines[1].contains(",cloud.spot.interrupt,spot,terminate,false,done,"), "{sheet:?}");
     let other = cloud.snooze(&["incidents", "--instance", "i-0b1b2c3d4e5f60718"]).await;
     assert!(other.out.starts_with("no incident"), "{other:?}");
     for which in [id.as_str(), "last"] {
