@@ -15,6 +15,7 @@
 //! The path of an event and the sweep call the same [`Incident::due`]; the sweep only later.
 
 mod key;
+mod machine;
 mod mend;
 mod report;
 mod task;
@@ -33,6 +34,7 @@ use snooze_event::{Cause, Event, LossAction, wire};
 use crate::{ActionName, Facts, Plan, PolicySet, When, schedule, steps};
 
 pub use key::{Claim, claim, of_loss};
+pub use machine::Machine;
 pub use report::{Report, StepReport};
 pub use task::{Finish, LEASE, Send, Take, Task, TaskState, What};
 pub use told::Told;
@@ -65,6 +67,9 @@ pub struct Incident {
     /// The instance, where the event is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// What the instance was, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
     /// The first signal, as a CloudEvent.
     pub event: Told,
     /// An exercise: nothing real is stopped, terminated or completed.
@@ -247,6 +252,7 @@ impl Incident {
             schema: SCHEMA,
             id: id.to_owned(),
             instance: event.instance.as_ref().map(|id| id.as_str().to_owned()),
+            machine: None,
             event: Told::new(event, snooze_event::IncidentKey::stored(id)),
             drill: event.drill,
             signals: vec![Signal::of(event, now)],
