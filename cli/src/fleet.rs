@@ -18,6 +18,7 @@ mod ledger;
 pub(crate) mod policies;
 mod refusal;
 pub(crate) mod replay;
+pub(crate) mod savings;
 mod timing;
 
 use std::future::Future;

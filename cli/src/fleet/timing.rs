@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::text;
@@ -24,6 +26,39 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
 
 const NOT_A_SPAN: &str =
     "expected a number with a unit, such as `90s`, `30m`, `24h` or `7d`, of a year at most";
+
+/// A moment, or how long ago it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// So long ago.
+    Span(Duration),
+    /// At this moment.
+    Moment(Timestamp),
+}
+
+impl Since {
+    /// The moment, as it is seen now.
+    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Span(span) => before(now, span),
+            Self::Moment(moment) => moment,
+        }
+    }
+}
+
+/// A span of time as [`span`] takes it, a day such as `2026-11-01` (UTC), or a moment.
+pub(crate) fn since(text: &str) -> Result<Since, String> {
+    let day = text.parse::<Date>().ok().and_then(|day| day.to_zoned(TimeZone::UTC).ok());
+    if let Ok(moment) = text.parse::<Timestamp>() {
+        return Ok(Since::Moment(moment));
+    }
+    match day {
+        Some(day) => Ok(Since::Moment(day.timestamp())),
+        None => span(text)
+            .map(Since::Span)
+            .map_err(|expected| format!("{expected}; or a day such as `2026-11-01`")),
+    }
+}
 
 /// The moment that long before another.
 pub(crate) fn before(now: Timestamp, span: Duration) -> Timestamp {
@@ -50,6 +85,21 @@ pub(crate) fn margin(margin: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn since_is_a_span_a_day_or_a_moment() {
+        let day: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("7d", Since::Span(Duration::from_secs(7 * 86_400))),
+            ("2026-11-01", Since::Moment(day)),
+            ("2026-11-01T01:00:00+01:00", Since::Moment(day)),
+        ] {
+            assert_eq!(since(text), Ok(expected), "{text}");
+        }
+        for text in ["", "7", "yesterday", "2026-13-01"] {
+            assert!(since(text).unwrap_err().contains("2026-11-01"), "{text}");
+        }
+    }
 
     #[test]
     fn spans_have_a_number_and_a_unit() {

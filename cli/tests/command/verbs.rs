@@ -221,6 +221,7 @@ fn every_verb_shows_an_example_in_its_help() {
         &["incidents"],
         &["incidents", "show"],
         &["incidents", "explain"],
+        &["savings"],
         &["replay"],
         &["drill"],
         &["doctor"],

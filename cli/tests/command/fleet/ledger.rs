@@ -106,6 +106,57 @@ async fn incidents_are_listed_shown_and_explained() {
     assert!(missing.err.contains("`snooze incidents` lists"), "{missing:?}");
 }
 
+// S0-69
+#[tokio::test]
+async fn savings_are_what_the_ledger_tells_of_stops_and_losses() {
+    let (cloud, place) = (Cloud::start().await, Place::new());
+    incident(&cloud, &[ORDERS]).await;
+    stop(&cloud).await;
+    let prices = place.file("prices.json", r#"{ "eu-central-1": { "m7g.large": 0.1 } }"#);
+    let args = ["savings", "--since", "2d", "--prices", &prices];
+    let told = cloud.snooze(&args).await;
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(told.out.contains("m7g.large, eu-central-1  1      10.0   1.00"), "{told:?}");
+    assert!(told.out.contains("nights"), "{told:?}");
+    assert!(told.out.contains("1 loss (spot): everything was saved before 1\n"), "{told:?}");
+    let data = cloud.snooze(&["--json", "savings"]).await.json();
+    assert_eq!(
+        data["total"]["known"],
+        json!({ "hours": 10.0, "usd": 0.0, "unpriced_hours": 10.0 })
+    );
+    let bad = place.file("bad.json", r#"{ "eu-central-1": 1 }"#);
+    assert_eq!(cloud.snooze(&["savings", "--prices", &bad]).await.code, 3);
+    for since in ["soon", "2999-01-01"] {
+        assert_eq!(cloud.snooze(&["savings", "--since", since]).await.code, 2, "{since}");
+    }
+}
+
+/// Has an idle instance in the table that was stopped for ten hours.
+async fn stop(cloud: &Cloud) {
+    let now = Timestamp::now();
+    let ago = |hours: i64| (now - jiff::SignedDuration::from_hours(hours)).to_string();
+    let stored: Incident = serde_json::from_value(json!({
+        "schema": 1, "id": format!("{ID}/idle/1"), "instance": ID,
+        "machine": { "type": "m7g.large", "region": "eu-central-1", "lifecycle": "on-demand" },
+        "event": { "specversion": "1.0", "id": "e-2", "source": "cloudsnooze.shim",
+            "type": "instance.idle", "time": ago(13), "subject": ID, "severity": 0,
+            "schemaversion": "1", "data": {} },
+        "signals": [], "opened_at": ago(13), "steps": [],
+        "tasks": [{ "id": "nights/stop-instance", "attempts": 1,
+            "what": { "action": { "policy": "nights", "name": "stop-instance", "on_outcome": true,
+                "config": {} } },
+            "state": { "is": "done", "at": ago(12), "text": "" } }],
+        "fate": { "running": ago(2) }
+    }))
+    .unwrap();
+    let claim = ledger::Claim { key: format!("{ID}/idle/1"), window: std::time::Duration::ZERO };
+    cloud
+        .incidents()
+        .claim(&claim, |id| Incident { id: id.to_owned(), ..stored }, now)
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn a_replay_shows_what_would_be_planned_and_touches_nothing() {
     let (cloud, place) = (Cloud::start().await, Place::new());
