@@ -17,6 +17,7 @@ mod failure;
 mod files;
 mod fleet;
 mod history;
+mod idle;
 mod incident;
 mod pattern;
 mod plugin;
@@ -80,6 +81,8 @@ enum Verb {
     Simulate(simulate::Args),
     History(history::Args),
     Explain(explain::Args),
+    #[command(subcommand)]
+    Idle(idle::Verb),
     Rehearse(rehearse::Args),
     #[command(subcommand)]
     Pattern(pattern::Verb),
@@ -132,6 +135,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Simulate(args) => simulate::run(&args, &context),
         Verb::History(args) => history::run(&args, &context),
         Verb::Explain(args) => explain::run(&args, &context),
+        Verb::Idle(verb) => idle::run(&verb, &context),
         Verb::Rehearse(args) => rehearse::run(&args, &context),
         Verb::Pattern(verb) => pattern::run(&verb, &context),
         Verb::Policy(verb) => policy::run(&verb, &context),

@@ -9,7 +9,7 @@ use snoozed::exit;
 use crate::daemon::Context;
 use crate::failure::Failure;
 use crate::text::{cell, counted, list, seconds};
-use crate::{incident, screen, text};
+use crate::{idle, incident, screen, text};
 
 /// How often `--watch` looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -75,11 +75,19 @@ fn person(status: &Value) -> String {
     if let Some(cloud) = status.get("cloud").filter(|cloud| !cloud.is_null()) {
         rows.push(["cloud".to_owned(), cloud_side(cloud)]);
     }
+    let idle = idle::standing::of(status);
+    if let Some(idle) = idle {
+        rows.push(["idle".to_owned(), idle::standing::phase(idle)]);
+    }
     for fault in list(status, "faults") {
         let text = format!("{}: {}", cell(fault, "source"), cell(fault, "detail"));
         rows.push(["fault".to_owned(), text]);
     }
     let mut out = text::table(&rows);
+    if let Some(idle) = idle {
+        out.push('\n');
+        out.push_str(&idle::standing::table(idle));
+    }
     let open = list(status, "incidents");
     if open.is_empty() {
         out.push_str("\nno open incident\n");
@@ -145,6 +153,15 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+
+    #[test]
+    fn idleness_is_shown_where_the_daemon_looks_for_it() {
+        let told = person(&json!({ "idle": idle::sample() }));
+        assert!(told.contains("idle      napping █"), "{told}");
+        assert!(told.contains("29 min 0 s, 1 min 0 s left"), "{told}");
+        assert!(told.contains("cpu      0.9 %     10 %"), "{told}");
+        assert!(!person(&json!({})).contains("MONITOR"));
+    }
 
     #[test]
     fn a_daemon_at_rest() {

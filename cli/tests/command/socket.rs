@@ -63,6 +63,20 @@ fn history_is_printed_as_a_sheet_too() {
     assert_eq!(daemon.snooze(&["history", "--json", "--format", "csv"]).code, 2);
 }
 
+#[test]
+fn idle_explain_says_what_decided() {
+    let busy = json!({ "idle": { "phase": "active", "enabled": true, "verdict": "busy",
+        "decided_by": "cpu", "reason": "cpu 61 % (busy from 10 %)", "votes": [], "holds": [],
+        "monitors": { "cpu_percent": { "value": 61.0, "threshold": 10.0, "unit": "%",
+            "standing": "busy", "why": null } } } });
+    let daemon = Daemon::start(move |_, _| Ok(busy.clone()));
+    let run = daemon.snooze(&["idle", "explain"]);
+    assert!(run.out.starts_with("something goes on; decided by cpu\n"), "{run:?}");
+    assert_eq!(daemon.snooze(&["--json", "idle", "explain"]).json()["decided_by"], "cpu");
+    let older = Daemon::start(|_, _| Ok(json!({})));
+    assert_eq!(older.snooze(&["idle", "explain"]).code, 1);
+}
+
 // S1-60
 #[test]
 fn an_event_is_sent_as_it_was_given() {

@@ -173,6 +173,27 @@ fn config_check_tells_all_faults_at_once() {
 }
 
 #[test]
+fn a_recorded_day_says_when_the_machine_would_have_been_idle() {
+    let place = Place::new();
+    let trace = "tests/traces/notebook-left-open.jsonl";
+    let none = place.file("none.json", "{}");
+    let run = snooze(["idle", "simulate", trace, "--settings", &none]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let whats: Vec<&str> =
+        run.out.lines().map(|line| line.split("  ").nth(1).unwrap_or(line)).collect();
+    assert_eq!(whats, ["warned", "called off", "warned", "idle", "at the end: idle"], "{run:?}");
+    let longer = place.file("longer.json", r#"{ "naptime_minutes": 600 }"#);
+    let never = snooze(["--json", "idle", "simulate", trace, "--settings", &longer]);
+    assert_eq!((never.code, &never.json()["happened"]), (1, &json!([])), "{never:?}");
+    assert_eq!(never.json()["end"]["phase"], "napping");
+    let bad = place.file("bad.json", r#"{ "idle": { "monitor": [] } }"#);
+    let run = snooze(["idle", "simulate", trace, "--settings", &bad]);
+    assert!(run.code == 3 && run.err.contains("did you mean `monitors`?"), "{run:?}");
+    let run = snooze(["idle", "simulate", &bad, "--settings", &none]);
+    assert!(run.code == 3 && run.err.contains("line 1"), "{run:?}");
+}
+
+#[test]
 fn an_event_without_an_action_is_told_without_one() {
     let place = Place::new();
     let policies = place.file("p.json", POLICY);
@@ -208,6 +229,8 @@ fn every_verb_shows_an_example_in_its_help() {
         &["simulate"],
         &["history"],
         &["explain"],
+        &["idle", "explain"],
+        &["idle", "simulate"],
         &["rehearse"],
         &["pattern", "test"],
         &["policy", "check"],
