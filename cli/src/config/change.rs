@@ -160,7 +160,7 @@ fn carry(from: &Path, how: &How, context: &Context) -> Result<u8, Failure> {
     reading.put(&mut new);
     let text = pretty(&new);
     let mut faults = bad(&reading);
-    let mut notes: Vec<String> = reading.layout.note().map(str::to_owned).into_iter().collect();
+    let mut notes = reading.notes();
     match settings::check(&text) {
         Ok(settings) => notes.extend(proposals(&settings.shown(), |path| path.exists())),
         Err(more) => faults.extend(more.iter().map(Fault::to_string)),

@@ -43,7 +43,7 @@ impl Layout {
     }
 
     /// What a person should know of all files of this layout.
-    pub(crate) fn note(self) -> Option<&'static str> {
+    fn note(self) -> Option<&'static str> {
         match self {
             Self::Own | Self::CloudSnooze => None,
             Self::CamelCase => Some(
@@ -120,6 +120,10 @@ impl Fate {
     }
 }
 
+/// The older tools looked at memory, too.
+const MEMORY: &str =
+    "memory takes part in the decision only where `idle.monitors` names it; it always did there";
+
 /// What a settings file says, in our terms.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Reading {
@@ -130,6 +134,15 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
+    /// What a person should know beyond what became of each key.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let has_memory = self.entries.iter().any(|entry| {
+            entry.set.as_ref().is_some_and(|(key, _)| key == "memory_threshold_percent")
+        });
+        let memory = (has_memory && self.layout != Layout::Own).then_some(MEMORY);
+        self.layout.note().into_iter().chain(memory).map(str::to_owned).collect()
+    }
+
     /// Puts what was read into settings; what they have under other keys stays.
     pub(crate) fn put(&self, settings: &mut Map<String, Value>) {
         for (key, value) in self.entries.iter().filter_map(|entry| entry.set.clone()) {

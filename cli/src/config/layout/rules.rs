@@ -132,8 +132,7 @@ const FIRST: [(&str, Rule); 45] = [
     ("pollingintervalseconds", Rule::To("polling_interval_seconds")),
     ("plugins", Rule::To("plugins")),
 ];
-const GPU_OFF: &str =
-    "a GPU is looked at where there is one, whatever this says: set its threshold instead";
+const GPU_OFF: &str = "leave `gpu` out of `idle.monitors` instead";
 
 /// Snoozebot's monitor. Percent of 12,500,000 bytes a second for the network, and of 1,000,000
 /// sectors of 512 bytes for disks: `network_linux.go` and `disk_linux.go` of its
