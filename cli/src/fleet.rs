@@ -19,7 +19,7 @@ pub(crate) mod policies;
 mod refusal;
 pub(crate) mod replay;
 pub(crate) mod savings;
-mod timing;
+pub(crate) mod timing;
 
 use std::future::Future;
 use std::io::{self, IsTerminal as _};

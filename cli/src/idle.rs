@@ -3,8 +3,9 @@
 pub(crate) mod standing;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use snooze_policy::Fault;
 use snooze_policy::idle::{Effect, Happened, Idle, Settings, replay};
 use snooze_policy::strict::{Fields, parse};
@@ -12,6 +13,7 @@ use snoozed::{exit, settings};
 
 use crate::daemon::Context;
 use crate::failure::Failure;
+use crate::fleet::timing;
 use crate::{files, screen, text};
 
 /// Say whether this instance is idle, and when a recorded one would have been
@@ -36,6 +38,32 @@ pub(crate) struct Simulate {
     settings: Option<PathBuf>,
 }
 
+/// Keep this instance up for a while, whatever it does
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples: snooze wake 2h
+          snooze wake 0")]
+pub(crate) struct Wake {
+    /// For how long, such as `30m`, `2h` or `1d`; `0` takes it back
+    #[arg(value_parser = span, value_name = "SPAN")]
+    span: Duration,
+}
+
+pub(crate) fn wake(args: &Wake, context: &Context) -> Result<u8, Failure> {
+    let told = context.ask("WAKE", json!({ "seconds": args.span.as_secs() }))?;
+    screen::show(context.json, &told, |told| match told.get("awake_until") {
+        Some(Value::String(_)) => {
+            format!("this instance stays up until {}\n", text::moment(told, "awake_until"))
+        }
+        Some(_) | None => "nothing keeps this instance up any more by `snooze wake`\n".to_owned(),
+    })?;
+    Ok(exit::OK)
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { timing::span(text) }
+}
+
 pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
     match verb {
         Verb::Explain => explain(context),
@@ -44,11 +72,8 @@ pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
 }
 
 fn explain(context: &Context) -> Result<u8, Failure> {
-    let status = context.ask("STATUS", json!({}))?;
-    let Some(idle) = standing::of(&status) else {
-        return Err(Failure::new(exit::NO, "this daemon does not look whether it is idle"));
-    };
-    screen::show(context.json, idle, standing::explained)?;
+    let idle = context.ask("IDLE", json!({}))?;
+    screen::show(context.json, &idle, standing::explained)?;
     Ok(exit::OK)
 }
 
@@ -110,7 +135,7 @@ fn read(file: Option<&Path>) -> Result<Settings, Failure> {
 
 /// The moments of a machine that fell asleep, for tests.
 #[cfg(test)]
-pub(crate) fn sample() -> serde_json::Value {
+pub(crate) fn sample() -> Value {
     let trace = include_str!("../../tests/traces/notebook-left-open.jsonl");
     let few: Vec<&str> = trace.lines().take(5).collect();
     replay(&Settings::default(), &few.join("\n")).unwrap().0.view()

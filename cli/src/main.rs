@@ -83,6 +83,7 @@ enum Verb {
     Explain(explain::Args),
     #[command(subcommand)]
     Idle(idle::Verb),
+    Wake(idle::Wake),
     Rehearse(rehearse::Args),
     #[command(subcommand)]
     Pattern(pattern::Verb),
@@ -135,6 +136,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Simulate(args) => simulate::run(&args, &context),
         Verb::History(args) => history::run(&args, &context),
         Verb::Explain(args) => explain::run(&args, &context),
+        Verb::Wake(args) => idle::wake(&args, &context),
         Verb::Idle(verb) => idle::run(&verb, &context),
         Verb::Rehearse(args) => rehearse::run(&args, &context),
         Verb::Pattern(verb) => pattern::run(&verb, &context),

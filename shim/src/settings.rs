@@ -168,7 +168,7 @@ const CONFIRM: &str = "stop this instance when it is idle";
 /// Whether a settings file may have this member at its root.
 #[must_use]
 pub fn knows(key: &str) -> bool {
-    KEYS.contains(&key) || IDLE_KEYS.iter().any(|(idle, _, _)| *idle == key)
+    KEYS.contains(&key) || idle::TOP_KEYS.contains(&key)
 }
 
 /// Checks the text of a settings file.

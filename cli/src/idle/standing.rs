@@ -78,7 +78,22 @@ pub(crate) fn explained(idle: &Value) -> String {
     let mut out = format!("{verdict}; decided by {}\n", cell(idle, "decided_by"));
     out.push_str(&format!("  {}\n", cell(idle, "reason")));
     out.push_str(&format!("phase: {}\n\n", phase(idle)));
-    out + &text::indented(&table(idle), 2)
+    out.push_str(&text::indented(&table(idle), 2));
+    let spans = list(idle, "last_hour");
+    if !spans.is_empty() {
+        let head = ["FROM", "TO", "VERDICT", "DECIDED BY"].map(str::to_owned);
+        let rows = spans.iter().map(|span| {
+            [
+                text::moment(span, "from"),
+                text::moment(span, "to"),
+                cell(span, "verdict"),
+                cell(span, "decided_by"),
+            ]
+        });
+        let rows: Vec<_> = [head].into_iter().chain(rows).collect();
+        out.push_str(&format!("\nthe last hour\n{}", text::indented(&text::table(&rows), 2)));
+    }
+    out
 }
 
 /// How much of the naptime has passed, as a bar and in words.

@@ -65,16 +65,32 @@ fn history_is_printed_as_a_sheet_too() {
 
 #[test]
 fn idle_explain_says_what_decided() {
-    let busy = json!({ "idle": { "phase": "active", "enabled": true, "verdict": "busy",
+    let busy = json!({ "phase": "active", "enabled": true, "verdict": "busy",
         "decided_by": "cpu", "reason": "cpu 61 % (busy from 10 %)", "votes": [], "holds": [],
         "monitors": { "cpu_percent": { "value": 61.0, "threshold": 10.0, "unit": "%",
-            "standing": "busy", "why": null } } } });
+            "standing": "busy", "why": null } },
+        "last_hour": [{ "from": "2026-11-21T10:00:00Z", "to": "2026-11-21T10:30:00Z",
+            "verdict": "busy", "decided_by": "input", "reason": "" }] });
     let daemon = Daemon::start(move |_, _| Ok(busy.clone()));
     let run = daemon.snooze(&["idle", "explain"]);
     assert!(run.out.starts_with("something goes on; decided by cpu\n"), "{run:?}");
+    let hour = "2026-11-21T10:00:00.000Z  2026-11-21T10:30:00.000Z  busy     input\n";
+    assert!(run.out.ends_with(hour), "{run:?}");
     assert_eq!(daemon.snooze(&["--json", "idle", "explain"]).json()["decided_by"], "cpu");
-    let older = Daemon::start(|_, _| Ok(json!({})));
-    assert_eq!(older.snooze(&["idle", "explain"]).code, 1);
+}
+
+#[test]
+fn wake_keeps_an_instance_up_for_a_while() {
+    let daemon = Daemon::start(|_, params| {
+        let awake = params["seconds"] != json!(0);
+        Ok(json!({ "awake_until": awake.then_some("2026-11-21T12:00:00Z") }))
+    });
+    let run = daemon.snooze(&["wake", "2h"]);
+    assert_eq!(run.out, "this instance stays up until 2026-11-21T12:00:00.000Z\n");
+    assert!(daemon.snooze(&["wake", "0"]).out.starts_with("nothing keeps"));
+    let asked = [7200, 0].map(|seconds| ("WAKE".to_owned(), json!({ "seconds": seconds })));
+    assert_eq!(daemon.asked(), asked);
+    assert_eq!(daemon.snooze(&["wake"]).code, 2);
 }
 
 // S1-60

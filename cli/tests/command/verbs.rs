@@ -231,6 +231,7 @@ fn every_verb_shows_an_example_in_its_help() {
         &["explain"],
         &["idle", "explain"],
         &["idle", "simulate"],
+        &["wake"],
         &["rehearse"],
         &["pattern", "test"],
         &["policy", "check"],
