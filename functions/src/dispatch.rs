@@ -4,6 +4,7 @@
 //! event -- unreadable, foreign, of no kind of ours --> counted, acknowledged
 //!       -- too late, replayed ----------------------> `expired` in the ledger, nothing sent
 //!       -- a state of an instance that goes --------> told to the incident that is known
+//!       -- an instance that runs again -------------> told to the incident of its stop
 //!       -- else: facts + policies + others at once -> claim -> command and orders -> written down
 //! ```
 //!
@@ -27,7 +28,7 @@ use snooze_cloud::topic::Topic;
 use snooze_cloud::{Aws, CloudError};
 use snooze_event::wire::command::{Command, Kind};
 use snooze_event::wire::eventbridge;
-use snooze_event::{Event, InstanceId};
+use snooze_event::{Event, EventType};
 use snooze_policy::Facts;
 use snooze_policy::ledger::{Claim, Incident, Opening, Shelf, claim};
 use tokio::task::JoinSet;
@@ -55,6 +56,9 @@ const READ: Duration = Duration::from_millis(1500);
 const CLAIM: Duration = Duration::from_millis(2500);
 /// How many incidents of one instance are looked at.
 const OTHERS: u32 = 10;
+/// So long before it is done the incident of a stop may have been opened: it waits for handlers,
+/// and is tried for an hour.
+const STOPS: Duration = Duration::from_secs(2 * 3600);
 /// For how long a late event is known.
 const LATE: Duration = Duration::from_secs(24 * 3600);
 /// For how long the news that policies changed are worth something: instances look by themselves
@@ -233,6 +237,7 @@ impl Dispatch {
             }
             Way::Refresh => self.refresh(event, clock).await,
             Way::Late => self.late(event, clock).await,
+            Way::Back => self.back(event, clock).await,
             Way::Fate { gone } => {
                 let known = self.known(event, clock, failures).await;
                 let at = event.time;
@@ -277,6 +282,10 @@ impl Dispatch {
         warn!(replay = event.replay, time = %event.time, "an event came too late to act on");
         self.meter.count(Metric::Stale, By::cause(event.cause), 1);
         let Some(id) = &event.instance else { return Ok(Done::Ignored("too late")) };
+        if event.kind == EventType::InstanceIdle {
+            // An instance that is idle still says so again.
+            return Ok(Done::Ignored("too late"));
+        }
         let read = clock.within(READ, "GetItem", self.instances.read(id)).await;
         let facts = match read {
             Ok(Some(instance)) => instance.facts,
@@ -306,6 +315,26 @@ impl Dispatch {
         }
     }
 
+    /// An instance runs again: the incident of our stop learns how long it was stopped.
+    async fn back(&self, event: &Event, clock: Clock) -> Result<Done, Failure> {
+        let is_up = event.data.get("state").and_then(Value::as_str) == Some("running");
+        let (true, Some(id)) = (is_up, &event.instance) else {
+            return Ok(Done::Ignored("it comes up"));
+        };
+        let unavailable = |error: CloudError| Failure::of(Name::LedgerUnavailable, &error);
+        let all = self.fan.incidents.of_instance(id, jiff::Timestamp::UNIX_EPOCH, OTHERS);
+        let all = clock.within(READ, "Query", all).await.map_err(unavailable)?;
+        let stopped = all.into_iter().find(|stored| stored.incident.stopped_at().is_some());
+        let Some(stored) = stopped else { return Ok(Done::Ignored("no stop of ours")) };
+        let id = stored.incident.id.clone();
+        let change = |incident: &mut Incident| incident.back(event.time);
+        let change = self.fan.incidents.change_from(stored, change);
+        match clock.within(READ, "PutItem", change).await.map_err(unavailable)? {
+            Some((true, _)) => Ok(Done::Joined(id)),
+            Some((false, _)) | None => Ok(Done::Ignored("its stop is known to be over")),
+        }
+    }
+
     /// All that has to be known of an event, read at once. What is no loss and has no policy needs
     /// no instance.
     async fn known(&self, event: &Event, clock: Clock, failures: &mut Vec<Failure>) -> Known {
@@ -315,7 +344,7 @@ impl Dispatch {
             let (shelf, instance, others) = tokio::join!(
                 shelf,
                 self.instance(event, clock),
-                self.others(event.instance.as_ref().filter(|_| wanted), clock),
+                self.others(Some(event).filter(|_| wanted), clock),
             );
             (instance, others, shelf)
         } else {
@@ -341,18 +370,19 @@ impl Dispatch {
         clock.within(READ, "GetItem", self.instances.read(id)).await
     }
 
-    /// The losses of the instance a moment ago, the latest first.
-    async fn others(
-        &self,
-        id: Option<&InstanceId>,
-        clock: Clock,
-    ) -> Result<Vec<Stored>, CloudError> {
-        let Some(id) = id else { return Ok(Vec::new()) };
+    /// The losses of the instance a moment ago, and our own stops that the event may come of, the
+    /// latest first.
+    async fn others(&self, event: Option<&Event>, clock: Clock) -> Result<Vec<Stored>, CloudError> {
+        let Some((event, id)) = event.and_then(|event| Some((event, event.instance.as_ref()?)))
+        else {
+            return Ok(Vec::new());
+        };
         let now = clock.now();
-        let since = now.checked_sub(TOGETHER).unwrap_or(now);
+        let is_state = judge::state(event).is_some();
+        let since = now.checked_sub(if is_state { STOPS } else { TOGETHER }).unwrap_or(now);
         let others = self.fan.incidents.of_instance(id, since, OTHERS);
         let mut others = clock.within(READ, "Query", others).await?;
-        others.retain(|stored| judge::is_loss(&stored.incident));
+        others.retain(|stored| judge::is_near(&stored.incident, event, now));
         Ok(others)
     }
 
@@ -410,6 +440,10 @@ impl Dispatch {
         }
         if selected.is_empty() && !is_loss && shelf.version.is_some() {
             return Ok(Done::Ignored("no policy"));
+        }
+        if event.kind == EventType::InstanceIdle && shelf.version.is_none() {
+            // Nothing hurries: it comes again, and without policies nothing is to be done.
+            return Ok(Done::Ignored("the policies cannot be read"));
         }
         let timeout = self.hooks.timeout(event, &selected, clock).await.unwrap_or_else(|failure| {
             failures.push(failure);

@@ -19,6 +19,8 @@ mod groups;
 mod hooks;
 mod instances;
 mod message;
+mod starts;
+mod stops;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ use snooze_cloud::groups::Groups;
 use snooze_cloud::incidents::Incidents;
 use snooze_cloud::instances::Instances;
 use snooze_cloud::invoke::Functions;
+use snooze_cloud::limits::{self, Limits};
 use snooze_cloud::queue::Queues;
 use snooze_cloud::secrets::Secrets;
 use snooze_cloud::topic::Topic;
@@ -74,6 +77,10 @@ pub struct Settings {
     pub bus: String,
     /// What the keys of our tags begin with.
     pub tag_prefix: String,
+    /// Whether a stop also writes the tags that older tools read.
+    pub legacy_tags: bool,
+    /// How many stops all policies together may do in an hour of the clock.
+    pub stops_per_hour: u64,
     /// How long incidents and instances are kept.
     pub keep: Duration,
 }
@@ -89,6 +96,8 @@ pub fn settings(from: &mut Variables<'_>) -> Settings {
         operators: from.arn("OPERATORS_TOPIC_ARN").text,
         bus: from.text("BUS_NAME"),
         tag_prefix: from.text_or("TAG_PREFIX", "CloudSnooze"),
+        legacy_tags: from.flag("LEGACY_TAGS", false),
+        stops_per_hour: from.count("MAX_STOPS_PER_HOUR", 20, 0..=limits::LARGEST),
         keep: from.days("RETENTION_DAYS", 90, 1..=3653),
     }
 }
@@ -102,6 +111,7 @@ pub struct Perform {
     incidents: Incidents,
     instances: Instances,
     breakers: Breakers,
+    limits: Limits,
     queues: Queues,
     commands: Topic,
     bus: Bus,
@@ -122,6 +132,7 @@ impl Perform {
             incidents: Incidents::new(aws, &settings.incidents, settings.keep),
             instances: Instances::new(aws, &settings.instances, settings.keep),
             breakers: Breakers::new(aws, &settings.incidents),
+            limits: Limits::new(aws, &settings.incidents),
             queues: Queues::new(aws),
             commands: Topic::new(aws, &settings.commands),
             bus: Bus::new(aws, &settings.bus),

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `instance.registered`, `instance.updated` | facts into Instances; the queue and its subscription, where they are missing |
 //! | `incident.phase`, `incident.outcome` | into every incident it belongs to; what waited for the outcome is sent. Where there is none, one is opened that says `unseen` |
-//! | `instance.idle`, `instance.active` | since when the instance is idle |
+//! | `instance.idle`, `instance.active` | since when the instance is idle, and in which boot |
 //! | `instance.deleted` | queue and subscription go |
 //! | state change `terminated` | the same, and the instance is forgotten |
 
@@ -24,7 +24,7 @@ use snooze_cloud::{Aws, CloudError};
 use snooze_event::wire::eventbridge;
 use snooze_event::{Event, EventType, InstanceId};
 use snooze_policy::Facts;
-use snooze_policy::ledger::{Incident, Report};
+use snooze_policy::ledger::{Incident, Machine, Report, idle_since};
 use tokio::time;
 use tracing::{Instrument, error, info, info_span, warn};
 
@@ -170,7 +170,7 @@ impl Record {
             EventType::InstanceTermination if state == Some("terminated") && !event.drill => {
                 self.terminated(id).await
             }
-            EventType::InstanceIdle => self.idle(id, event, true).await,
+            EventType::InstanceIdle if is_word => self.idle(id, event, true).await,
             EventType::InstanceActive if is_word => self.idle(id, event, false).await,
             EventType::IncidentPhase | EventType::IncidentOutcome => {
                 return self.told(id, event, clock).await;
@@ -183,11 +183,13 @@ impl Record {
             | EventType::CpuHigh
             | EventType::MemoryPressure
             | EventType::NetworkDown
+            | EventType::InstanceIdle
             | EventType::InstanceActive
             | EventType::HealthChanged
             | EventType::TriggerTeardown
             | EventType::TriggerScale
             | EventType::TriggerUpdate
+            | EventType::TriggerStart
             | EventType::Custom(_)
             | EventType::Unknown(_) => {
                 self.meter.count(Metric::Unknown, By::ALL, 1);
@@ -234,7 +236,29 @@ impl Record {
         if let Err(error) = self.instances.update(&instance).await {
             failures.push(Failure::of(Name::InstancesUnavailable, &error));
         }
+        if is_new && let Err(error) = self.back(id, instance.boot.as_deref(), event.time).await {
+            failures.push(Failure::of(Name::LedgerUnavailable, &error));
+        }
         if failures.is_empty() { Ok("kept") } else { Err(failures) }
+    }
+
+    /// An instance that we stopped, and that says hello in another boot, runs again. EC2 tells
+    /// that too; its word may be lost.
+    async fn back(
+        &self,
+        id: &InstanceId,
+        boot: Option<&str>,
+        at: Timestamp,
+    ) -> Result<(), CloudError> {
+        let Some(boot) = boot else { return Ok(()) };
+        let found = self.incidents.of_instance(id, Timestamp::UNIX_EPOCH, OTHERS).await?;
+        let stopped = found.into_iter().find(|stored| stored.incident.stopped_at().is_some());
+        let Some(stored) = stopped else { return Ok(()) };
+        let before = stored.incident.machine.as_ref().and_then(|machine| machine.boot.as_deref());
+        if before.is_some_and(|before| before != boot) {
+            self.incidents.change_from(stored, |incident| incident.back(at)).await?;
+        }
+        Ok(())
     }
 
     async fn make(&self, id: &InstanceId) -> Result<(String, String), CloudError> {
@@ -281,10 +305,9 @@ impl Record {
         event: &Event,
         is_idle: bool,
     ) -> Result<&'static str, Vec<Failure>> {
-        let told = event.data.get("since").and_then(Value::as_str);
-        let since = told.and_then(|text| text.parse().ok()).unwrap_or(event.time);
-        let since = is_idle.then_some(since);
-        match self.instances.idle(id, since, event.time).await {
+        let since = is_idle.then(|| idle_since(event));
+        let boot = told::boot(event);
+        match self.instances.idle(id, since, boot.as_deref(), event.time).await {
             Ok(()) => Ok("kept"),
             Err(error) => Err(vec![Failure::of(Name::InstancesUnavailable, &error)]),
         }
@@ -394,8 +417,12 @@ impl Record {
         now: Timestamp,
     ) -> Result<Option<(bool, Stored)>, CloudError> {
         let first = told::unseen(event, report);
+        // It is of no use but for reports of what was saved.
+        let known = self.instances.read(id).await.ok().flatten();
+        let machine = known.map(|known| Machine::of(&known.facts, event));
         let open = |id: &str| {
             let mut incident = Incident::unseen(id, &first, now);
+            incident.machine.clone_from(&machine);
             incident.report(report, now);
             incident
         };

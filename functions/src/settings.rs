@@ -122,6 +122,21 @@ impl Variables<'_> {
         Duration::from_secs(self.number(name, default, bounds).saturating_mul(DAY))
     }
 
+    /// A count within bounds, that may be left out.
+    pub fn count(&mut self, name: &str, default: u64, bounds: RangeInclusive<u64>) -> u64 {
+        self.number(name, default, bounds)
+    }
+
+    /// `true` or `false`, that may be left out.
+    pub fn flag(&mut self, name: &str, default: bool) -> bool {
+        let text = self.text_or(name, if default { "true" } else { "false" });
+        match text.as_str() {
+            "true" => true,
+            "false" => false,
+            _ => self.unusable(name, &text, "`true` or `false`"),
+        }
+    }
+
     fn number(&mut self, name: &str, default: u64, bounds: RangeInclusive<u64>) -> u64 {
         let text = self.text_or(name, &default.to_string());
         match text.parse() {
@@ -159,6 +174,8 @@ mod tests {
             ("COMMANDS_TOPIC_ARN", "commands"),
             ("ACTIONS_QUEUE_URL", "ftp://x"),
             ("RETENTION_DAYS", "0"),
+            ("LEGACY_TAGS", "yes"),
+            ("MAX_STOPS_PER_HOUR", "1001"),
         ]);
         let faults = read(&environment, |from| {
             from.text("STACK");
@@ -166,13 +183,17 @@ mod tests {
             from.arn("OPERATORS_TOPIC_ARN");
             from.url("ACTIONS_QUEUE_URL");
             from.days("RETENTION_DAYS", 90, 1..=3653);
+            from.flag("LEGACY_TAGS", false);
+            from.count("MAX_STOPS_PER_HOUR", 20, 0..=1000);
         });
         expect_test::expect![[r#"
             `STACK` is not set
             `COMMANDS_TOPIC_ARN` is "commands": expected an ARN
             `OPERATORS_TOPIC_ARN` is not set
             `ACTIONS_QUEUE_URL` is "ftp://x": expected an address that begins with `https://`
-            `RETENTION_DAYS` is "0": expected a number from 1 to 3653"#]]
+            `RETENTION_DAYS` is "0": expected a number from 1 to 3653
+            `LEGACY_TAGS` is "yes": expected `true` or `false`
+            `MAX_STOPS_PER_HOUR` is "1001": expected a number from 0 to 1000"#]]
         .assert_eq(&faults.unwrap_err().0.join("\n"));
     }
 

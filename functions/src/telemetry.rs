@@ -53,13 +53,15 @@ pub enum Metric {
     HandlerFailures,
     Actions,
     ActionFailures,
+    Stops,
+    StopsRefused,
     Mended,
     QueuesRemoved,
     DrillAge,
 }
 
 /// Name, unit and meaning of each metric.
-pub const METRICS: [(Metric, &str, &str, &str); 19] = [
+pub const METRICS: [(Metric, &str, &str, &str); 21] = [
     (Metric::Notices, "Notices", "Count", "losses that were announced to us"),
     (Metric::Stale, "Stale", "Count", "events that came too late, or were replayed"),
     (Metric::Foreign, "Foreign", "Count", "events of another account or Region"),
@@ -81,6 +83,8 @@ pub const METRICS: [(Metric, &str, &str, &str); 19] = [
     (Metric::HandlerFailures, "HandlerFailures", "Count", "steps among them that failed"),
     (Metric::Actions, "Actions", "Count", "tasks that were done by the cloud side"),
     (Metric::ActionFailures, "ActionFailures", "Count", "attempts at tasks that failed"),
+    (Metric::Stops, "Stops", "Count", "instances that were stopped or ended by a policy"),
+    (Metric::StopsRefused, "StopsRefused", "Count", "stops that a limit held back"),
     (Metric::Mended, "Mended", "Count", "incidents in which the sweep mended something"),
     (Metric::QueuesRemoved, "QueuesRemoved", "Count", "queues of instances that are gone"),
     (Metric::DrillAge, "DrillAge", "Seconds", "since the last drill that ended well"),

@@ -114,6 +114,8 @@ fn environment() -> impl Iterator<Item = (&'static str, &'static str)> {
         ("LIFECYCLE_BUDGET_SECONDS", "120"),
         ("RETENTION_DAYS", "90"),
         ("TAG_PREFIX", "CloudSnooze"),
+        ("LEGACY_TAGS", "false"),
+        ("MAX_STOPS_PER_HOUR", "20"),
         ("AWS_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),

@@ -154,6 +154,8 @@ pub(super) mod samples {
             faults: Vec::new(),
             last_seen: Some("2026-11-21T09:55:00Z".parse().unwrap()),
             idle_since: None,
+            idle_told: None,
+            idle_boot: None,
             drilled_at: Some("2026-11-14T10:00:00Z".parse().unwrap()),
         }
     }

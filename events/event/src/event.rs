@@ -129,6 +129,7 @@ pub enum EventType {
     TriggerTeardown,
     TriggerScale,
     TriggerUpdate,
+    TriggerStart,
     /// `custom`, or a name below it such as `custom.deploy`.
     Custom(String),
     /// A kind of which this version knows nothing.
@@ -136,7 +137,7 @@ pub enum EventType {
 }
 
 /// The kinds with a fixed name.
-const NAMED: [(&str, EventType); 19] = [
+const NAMED: [(&str, EventType); 20] = [
     ("cloud.spot.interrupt", EventType::SpotInterrupt),
     ("cloud.spot.rebalance", EventType::SpotRebalance),
     ("cloud.instance.termination", EventType::InstanceTermination),
@@ -156,6 +157,7 @@ const NAMED: [(&str, EventType); 19] = [
     ("trigger.teardown", EventType::TriggerTeardown),
     ("trigger.scale", EventType::TriggerScale),
     ("trigger.update", EventType::TriggerUpdate),
+    ("trigger.start", EventType::TriggerStart),
 ];
 
 impl EventType {
@@ -190,6 +192,7 @@ impl EventType {
             | Self::TriggerTeardown
             | Self::TriggerScale
             | Self::TriggerUpdate
+            | Self::TriggerStart
             | Self::Custom(_)
             | Self::Unknown(_) => Severity::Info,
         }

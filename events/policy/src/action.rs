@@ -77,8 +77,14 @@ impl ActionName {
         const NOTIFY: &[ActionKey] =
             &[may("subject", Form::Text), may("text", Form::Text), may("topic_arn", Form::Topic)];
         const WEBHOOK: &[ActionKey] = &[must("url", Form::Address), may("secret", Form::Secret)];
-        const STOP: &[ActionKey] = &[may("reason", Form::Text)];
-        const TERMINATE: &[ActionKey] = &[may("decrement_desired", Form::Flag)];
+        const STOP: &[ActionKey] =
+            &[may("reason", Form::Text), may("per_hour", Form::Count), may("dry_run", Form::Flag)];
+        const TERMINATE: &[ActionKey] = &[
+            may("decrement_desired", Form::Flag),
+            may("per_hour", Form::Count),
+            may("dry_run", Form::Flag),
+        ];
+        const START: &[ActionKey] = &[may("reason", Form::Text), may("dry_run", Form::Flag)];
         const TAG: &[ActionKey] = &[must("tags", Form::Tags)];
         const PUT_EVENT: &[ActionKey] = &[must("type", Form::OwnType), may("data", Form::Object)];
         const SCALE: &[ActionKey] = &[may("group", Form::Group), may("desired", Form::Count)];
@@ -100,6 +106,7 @@ impl ActionName {
             Self::CompleteLifecycle | Self::Heartbeat => &[],
             Self::StopInstance | Self::HibernateInstance => STOP,
             Self::TerminateInGroup => TERMINATE,
+            Self::StartInstance => START,
             Self::Tag => TAG,
             Self::PutEvent => PUT_EVENT,
             Self::ScaleGroup => SCALE,

@@ -11,7 +11,7 @@ const PAGE: &str = include_str!("../../../docs/policies.md");
 #[test]
 fn every_policy_shown_is_read_without_a_fault() {
     let blocks = blocks("json");
-    assert_eq!(blocks.len(), 9);
+    assert_eq!(blocks.len(), 11);
     for block in blocks {
         let value: Value = serde_json::from_str(block).unwrap();
         let events = value.get("event_handlers");

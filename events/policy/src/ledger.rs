@@ -29,11 +29,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use snooze_event::{Cause, Event, LossAction, wire};
+use snooze_event::{Cause, Event, EventType, LossAction, wire};
 
 use crate::{ActionName, Facts, Plan, PolicySet, When, schedule, steps};
 
-pub use key::{Claim, claim, of_loss};
+pub use key::{Claim, claim, idle_since, of_loss};
 pub use machine::Machine;
 pub use report::{Report, StepReport};
 pub use task::{Finish, LEASE, Send, Take, Task, TaskState, What};
@@ -202,6 +202,7 @@ impl Incident {
         let Opening { event, facts, shelf, .. } = opening;
         let mut incident = Self::blank(id, event, now);
         incident.policies = shelf.version;
+        incident.machine = facts.map(|facts| Machine::of(facts, event));
         incident.deadline = event.deadline;
         incident.hook = hook(event, opening.hook_timeout);
         if incident.hook.is_some() && incident.deadline.is_none() {
@@ -224,7 +225,8 @@ impl Incident {
         {
             incident.tasks.push(Task::command());
         }
-        task::add_of_policies(&mut incident.tasks, &selected, event.drill);
+        let saves_first = event.kind == EventType::InstanceIdle && !incident.plan.is_empty();
+        task::add_of_policies(&mut incident.tasks, &selected, event.drill, saves_first);
         if incident.hook.is_some() && incident.completes() {
             incident.tasks.push(Task::heartbeat(event.drill));
         }
@@ -321,6 +323,12 @@ impl Incident {
         self.ended.as_ref().filter(|ended| ended.by == By::Instance)
     }
 
+    /// Whether it is about an instance that does nothing.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.event.get("type").and_then(Value::as_str) == Some(EventType::InstanceIdle.as_str())
+    }
+
     /// A task by its id.
     #[must_use]
     pub fn task(&self, id: &str) -> Option<&Task> {
@@ -340,8 +348,14 @@ impl Incident {
         let (outcome, text) = (outcome.to_owned(), text.to_owned());
         let good = outcome == "done";
         self.ended = Some(Ended { outcome, by, text, at: now });
+        let mut stays = false;
         for task in &mut self.tasks {
             task.release(good, now);
+            stays |= matches!(task.state, TaskState::Skipped { .. }) && task.stops() && !good;
+        }
+        // Whoever counts on the stop has to know that the instance still runs.
+        if stays && self.is_idle() && !self.drill && self.task(OPERATORS).is_none() {
+            self.tasks.push(Task::operators());
         }
         if let Some(beat) = self.tasks.iter_mut().find(|task| task.what == What::Heartbeat) {
             beat.give_up();

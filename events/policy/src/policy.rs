@@ -205,6 +205,7 @@ pub enum ActionName {
     StopInstance,
     HibernateInstance,
     TerminateInGroup,
+    StartInstance,
     Tag,
     PutEvent,
     ScaleGroup,
@@ -215,7 +216,7 @@ pub enum ActionName {
 
 impl ActionName {
     /// The words in policies.
-    pub(crate) const WORDS: [(&'static str, Self); 13] = [
+    pub(crate) const WORDS: [(&'static str, Self); 14] = [
         ("notify", Self::Notify),
         ("webhook", Self::Webhook),
         ("complete-lifecycle", Self::CompleteLifecycle),
@@ -223,6 +224,7 @@ impl ActionName {
         ("stop-instance", Self::StopInstance),
         ("hibernate-instance", Self::HibernateInstance),
         ("terminate-in-group", Self::TerminateInGroup),
+        ("start-instance", Self::StartInstance),
         ("tag", Self::Tag),
         ("put-event", Self::PutEvent),
         ("scale-group", Self::ScaleGroup),
@@ -249,16 +251,16 @@ impl ActionName {
         matches!(self, Self::Notify | Self::Webhook | Self::PutEvent)
     }
 
+    /// It stops or ends one instance of ours.
+    #[must_use]
+    pub fn stops(self) -> bool {
+        matches!(self, Self::StopInstance | Self::HibernateInstance | Self::TerminateInGroup)
+    }
+
     /// It takes an instance away, or lets it go.
     #[must_use]
     pub fn takes_away(self) -> bool {
-        matches!(
-            self,
-            Self::StopInstance
-                | Self::HibernateInstance
-                | Self::TerminateInGroup
-                | Self::ScaleGroup
-        )
+        self.stops() || self == Self::ScaleGroup
     }
 }
 

@@ -401,7 +401,7 @@ mod tests {
             $.plugins.plugin_configs.d.timeout_seconds: expected a number of seconds from 0.001 to 172800
             $.plugins.plugin_configs.d.events.custom.enabled: expected true or false, found a string
             $.plugins.plugin_configs.d.events["system.cpu.high"]: unknown key `prio`: did you mean `priority`?
-            $.plugins.plugin_configs.d.events.x: unknown event type `x`: expected one of `cloud.spot.interrupt`, `cloud.spot.rebalance`, `cloud.instance.termination`, `cloud.autoscaling.scale`, `system.disk.low`, `system.cpu.high`, `system.memory.pressure`, `system.network.down`, `instance.idle`, `instance.active`, `instance.registered`, `instance.updated`, `instance.deleted`, `incident.phase`, `incident.outcome`, `health.changed`, `trigger.teardown`, `trigger.scale`, `trigger.update` (your own begin with `custom.`)
+            $.plugins.plugin_configs.d.events.x: unknown event type `x`: expected one of `cloud.spot.interrupt`, `cloud.spot.rebalance`, `cloud.instance.termination`, `cloud.autoscaling.scale`, `system.disk.low`, `system.cpu.high`, `system.memory.pressure`, `system.network.down`, `instance.idle`, `instance.active`, `instance.registered`, `instance.updated`, `instance.deleted`, `incident.phase`, `incident.outcome`, `health.changed`, `trigger.teardown`, `trigger.scale`, `trigger.update`, `trigger.start` (your own begin with `custom.`)
             $.plugins.plugin_configs.e.events: expected an object, found a list
         "#]].assert_eq(&listed(&faults));
         settings(

@@ -22,6 +22,8 @@ pub(super) enum Way {
         /// It is gone already.
         gone: bool,
     },
+    /// An instance runs again.
+    Back,
     /// It came too late, or a second time from an archive.
     Late,
     /// All instances shall read the policies again.
@@ -37,6 +39,9 @@ pub(super) fn way(event: &Event, now: Timestamp) -> Way {
     }
     if event.replay.is_some() {
         return Way::Late;
+    }
+    if is_running(event) {
+        return Way::Back;
     }
     if let Some(state) = state(event) {
         let age = Duration::try_from(now.duration_since(event.time)).unwrap_or_default();
@@ -62,6 +67,11 @@ fn is_report(kind: &EventType) -> bool {
     )
 }
 
+/// Whether EC2 tells that an instance runs, or comes up.
+fn is_running(event: &Event) -> bool {
+    event.kind == EventType::InstanceActive && event.source == "aws.ec2"
+}
+
 /// The state that a state change of EC2 tells; `None` for other events, and for drills, which
 /// tell nothing of what really is.
 pub(super) fn state(event: &Event) -> Option<&str> {
@@ -69,6 +79,13 @@ pub(super) fn state(event: &Event) -> Option<&str> {
         return None;
     }
     event.data.get("state").and_then(Value::as_str)
+}
+
+/// Whether what EC2 does to an instance, or tells of it now, belongs to an incident: a loss of a
+/// moment ago, or a stop of ours.
+pub(super) fn is_near(incident: &Incident, event: &Event, now: Timestamp) -> bool {
+    let is_young = now.duration_since(incident.opened_at).unsigned_abs() <= TOGETHER;
+    (is_loss(incident) && is_young) || (state(event).is_some() && incident.is_own_stop(event.time))
 }
 
 /// Whether an incident is the real loss of an instance.
@@ -109,6 +126,7 @@ pub(super) fn adopt(incident: &mut Incident, planned: &Incident, now: Timestamp)
     }
     incident.policies = planned.policies;
     incident.plan = planned.plan;
+    incident.machine = incident.machine.take().or(planned.machine);
     incident.hook = incident.hook.take().or(planned.hook);
     incident.deadline = incident.deadline.or(planned.deadline);
     for task in planned.tasks {
@@ -185,6 +203,8 @@ mod tests {
             event-capacity-reservation-interruption: Incident
             event-drill-spot-interruption-terminate: Incident
             event-health-ec2-scheduled-change: Incident
+            event-own-instance-active: Incident
+            event-own-instance-idle: Incident
             event-own-spot-interruption: Incident
             event-rebalance-recommendation: Incident
             event-spot-interruption-az-arn: Incident
@@ -192,12 +212,13 @@ mod tests {
             event-spot-interruption-replayed: Late
             event-spot-interruption-stop: Incident
             event-spot-interruption-terminate: Incident
-            event-state-change-pending: Incident
-            event-state-change-running: Incident
+            event-state-change-pending: Back
+            event-state-change-running: Back
             event-state-change-shutting-down: Fate { gone: false }
             event-state-change-stopped: Fate { gone: true }
             event-state-change-stopping: Fate { gone: false }
-            event-state-change-terminated: Fate { gone: true }"#]]
+            event-state-change-terminated: Fate { gone: true }
+            event-trigger-start: Incident"#]]
         .assert_eq(&ways.join("\n"));
     }
 }

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::attempt::timed;
 use super::done::{Did, Trouble};
-use super::{Perform, groups, hooks, instances, telling};
+use super::{Perform, groups, hooks, instances, starts, stops, telling};
 
 /// One attempt at one task.
 #[derive(Clone, Copy)]
@@ -42,9 +42,10 @@ pub(super) async fn act(work: &Work<'_>) -> Result<Did, Trouble> {
         ActionName::Invoke => telling::invoke(work, config).await,
         ActionName::CompleteLifecycle => hooks::complete(work).await,
         ActionName::Heartbeat => hooks::beat(work).await,
-        ActionName::StopInstance => instances::stop(work, config, false).await,
-        ActionName::HibernateInstance => instances::stop(work, config, true).await,
-        ActionName::TerminateInGroup => instances::terminate(work, config).await,
+        ActionName::StopInstance => stops::stop(work, config, false).await,
+        ActionName::HibernateInstance => stops::stop(work, config, true).await,
+        ActionName::TerminateInGroup => stops::terminate(work, config).await,
+        ActionName::StartInstance => starts::start(work, config).await,
         ActionName::Tag => instances::tag(work, config).await,
         ActionName::SnapshotVolumes => instances::snapshot(work, config).await,
         ActionName::DrainTarget => instances::drain(work, config).await,

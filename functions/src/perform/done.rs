@@ -107,9 +107,8 @@ fn permission(error: &CloudError) -> String {
         "GetParameter" => "ssm:GetParameter".to_owned(),
         "GetSecretValue" => "secretsmanager:GetSecretValue".to_owned(),
         "DeregisterTargets" => "elasticloadbalancing:DeregisterTargets".to_owned(),
-        "CreateTags" | "StopInstances" | "CreateSnapshots" | "DescribeSnapshots" => {
-            format!("ec2:{}", error.operation)
-        }
+        "CreateTags" | "StopInstances" | "StartInstances" | "DescribeInstances"
+        | "CreateSnapshots" | "DescribeSnapshots" => format!("ec2:{}", error.operation),
         "CompleteLifecycleAction"
         | "RecordLifecycleActionHeartbeat"
         | "TerminateInstanceInAutoScalingGroup"

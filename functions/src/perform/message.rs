@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use snooze_event::Event;
-use snooze_policy::ledger::{By, COMMAND, Ended, Incident, Task, TaskState};
+use snooze_event::{Event, EventType};
+use snooze_policy::ledger::{By, COMMAND, Ended, Incident, Task, TaskState, idle_since};
 
 use super::act::Known;
+use super::stops::reason;
 
 /// The longest subject that SNS takes, in characters.
 const SUBJECT: usize = 100;
@@ -39,6 +40,7 @@ impl News<'_> {
                 format!("{} goes at {}", self.name(), deadline.strftime("%H:%M:%S UTC"))
             }
             (None, None) if self.is_loss() => format!("{} goes soon", self.name()),
+            _ if self.is_idle() => format!("{} is idle", self.name()),
             _ => format!("{} {}", self.name(), self.event.kind),
         };
         let why = if self.is_loss() { format!(" ({})", self.why()) } else { String::new() };
@@ -62,6 +64,7 @@ impl News<'_> {
         part(self.what());
         part(self.plan());
         part(self.outcome());
+        part(self.stops());
         part(self.tasks());
         part(self.duties());
         let _ = write!(text, "Incident {}", self.incident.id);
@@ -111,6 +114,10 @@ impl News<'_> {
         if self.is_loss() {
             lines.push(format!("{}{place} is taken away: {}.", self.name(), self.why()));
             lines.push(self.when());
+        } else if self.is_idle() {
+            let (since, reason) = (idle_since(self.event), reason(self.event));
+            lines.push(format!("{}{place} is idle since {since}: {reason}.", self.name()));
+            lines.extend(self.measured());
         } else {
             lines.push(format!("{}{place}: {}.", self.name(), self.event.kind));
             lines.push(format!(
@@ -119,6 +126,33 @@ impl News<'_> {
             ));
         }
         lines
+    }
+
+    /// What an idle instance measured, and how its plugins voted.
+    fn measured(&self) -> Vec<String> {
+        let data = &self.event.data;
+        let metrics = data.get("metrics").and_then(Value::as_object).into_iter().flatten();
+        let metrics = metrics.filter(|(_, value)| value.is_number()).take(LINES);
+        let metrics: Vec<_> = metrics.map(|(key, value)| format!("{key} {value}")).collect();
+        let votes = data.get("votes").and_then(Value::as_array).into_iter().flatten();
+        let votes = votes.take(LINES).map(|vote| {
+            let word = |key: &str| vote.get(key).and_then(Value::as_str).unwrap_or("?");
+            format!("{}: {} ({})", word("plugin"), word("vote"), word("reason"))
+        });
+        let measured = (!metrics.is_empty()).then(|| format!("Measured: {}.", metrics.join(", ")));
+        measured.into_iter().chain(votes).collect()
+    }
+
+    /// What is done to an idle instance, or was.
+    fn stops(&self) -> Vec<String> {
+        let stops = self.incident.tasks.iter().filter(|task| self.is_idle() && task.stops());
+        let line = |task: &Task| match (&task.state, said(task)) {
+            (TaskState::Waiting, _) => format!("{}: once all is saved on it", task.id),
+            (_, "") => format!("{}: {}", task.id, state(task)),
+            (_, said) => format!("{}: {said}", task.id),
+        };
+        let lines: Vec<_> = stops.map(line).collect();
+        if lines.is_empty() { lines } else { titled("What is done to it:", lines.into_iter()) }
     }
 
     fn when(&self) -> String {
@@ -182,7 +216,14 @@ impl News<'_> {
                  need before the deadline, and install the daemon on instances of its kind.",
             );
         }
-        match ended {
+        if self.is_idle() && matches!(ended, Some("partial" | "failed" | "unknown")) {
+            add(
+                "It is not stopped, since not everything on it is known to be saved: mend what the \
+                 steps above name. It is looked at again after an hour if it stays idle.",
+            );
+        }
+        match ended.filter(|_| !self.is_idle()) {
+            None if self.is_idle() => {}
             None if self.incident.policies.is_none() && is_told && !is_unprotected => {
                 add("The table of policies could not be read: the instance acts on its own copy. \
                      Look at the alarms of the stack.");
@@ -220,6 +261,10 @@ impl News<'_> {
         let ask = format!("To see all of it: snooze incidents show '{}'", self.incident.id);
         advice.push(ask);
         advice
+    }
+
+    fn is_idle(&self) -> bool {
+        self.event.kind == EventType::InstanceIdle
     }
 
     fn is_loss(&self) -> bool {

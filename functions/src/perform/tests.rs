@@ -3,6 +3,7 @@
 mod actions;
 mod batches;
 mod hooks;
+mod idle;
 mod killed;
 mod trouble;
 
@@ -22,6 +23,7 @@ use snooze_policy::{Facts, check};
 
 use super::{Perform, Settings};
 use crate::order::Order;
+use crate::telemetry::Metric;
 
 /// The queue of actions.
 const ACTIONS: &str = "cloudsnooze-actions";
@@ -50,7 +52,10 @@ impl World {
             operators: server.topic_arn("cloudsnooze-operators"),
             bus: "cloudsnooze".to_owned(),
             tag_prefix: "CloudSnooze".to_owned(),
-            keep: Duration::from_secs(90 * 24 * 3600),
+            legacy_tags: true,
+            stops_per_hour: 30,
+            // The tables are read by the real clock, which is far from that of these tests.
+            keep: Duration::from_secs(36500 * 24 * 3600),
         };
         let incidents = Incidents::new(&aws, &settings.incidents, settings.keep);
         let facts = Facts { id: Some(instance()), ..Facts::default() };
@@ -146,6 +151,7 @@ fn usual(server: &Server) {
         "DescribeAutoScalingInstances",
         "CreateTags",
         "StopInstances",
+        "StartInstances",
         "DescribeSnapshots",
         "DeregisterTargets",
     ] {

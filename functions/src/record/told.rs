@@ -60,6 +60,12 @@ pub(super) fn instance(id: &InstanceId, event: &Event) -> Instance {
     }
 }
 
+/// The boot in which the instance tells that it is idle, or active.
+pub(super) fn boot(event: &Event) -> Option<String> {
+    let boot = event.data.get("boot_id").and_then(Value::as_str)?;
+    Some(cut(boot)).filter(|boot| !boot.is_empty())
+}
+
 fn tags(data: &Map<String, Value>) -> BTreeMap<String, String> {
     let tags = data.get("tags").and_then(Value::as_object).into_iter().flatten();
     tags.filter_map(|(key, tag)| Some((cut(key), cut(tag.as_str()?)))).take(TAGS).collect()

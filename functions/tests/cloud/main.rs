@@ -5,6 +5,7 @@
 
 mod dispatch;
 mod faults;
+mod idle;
 mod kill;
 mod record;
 mod stage;

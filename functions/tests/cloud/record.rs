@@ -101,6 +101,18 @@ async fn idle_is_kept_until_the_instance_is_active_again() {
 }
 
 #[tokio::test]
+async fn a_hello_that_passes_a_word_of_idleness_does_not_hide_it() {
+    let stage = Stage::open().await;
+    let data = json!({ "since": stage.at(-1800).to_string(), "boot_id": "b1" });
+    stage.record(&stage.hello("instance.updated", ONE, 9), 9).await.unwrap();
+    stage.record(&stage.word("instance.idle", ONE, 5, data), 10).await.unwrap();
+    let id = ONE.parse().unwrap();
+    let known = stage.instances().read(&id).await.unwrap().unwrap();
+    assert_eq!(known.idle_boot.as_deref(), Some("b1"));
+    assert!(known.idle_since.is_some() && known.idle_told.is_some());
+}
+
+#[tokio::test]
 async fn an_outcome_ends_the_incident_and_releases_what_waited() {
     let stage = Stage::open().await;
     stage.dispatch(&stage.spot(ONE, 0), 1).await.unwrap();

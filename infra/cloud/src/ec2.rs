@@ -1,5 +1,7 @@
 //! EC2, as far as actions change it.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ec2::types::{Filter, InstanceSpecification, ResourceType, Tag, TagSpecification};
 use snooze_event::InstanceId;
 
@@ -9,6 +11,17 @@ use crate::{Aws, CloudError, Kind};
 #[derive(Debug, Clone)]
 pub struct Ec2 {
     client: aws_sdk_ec2::Client,
+}
+
+/// An instance as EC2 knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Its state, as EC2 writes it: `running`, `stopped`.
+    pub state: String,
+    /// Its type.
+    pub kind: Option<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// What is taken of the volumes of an instance.
@@ -53,6 +66,43 @@ impl Ec2 {
         let asked = self.client.stop_instances().instance_ids(instance.as_str());
         let told = asked.set_hibernate(hibernate.then_some(true)).send().await;
         told.map(drop).map_err(|error| sharper(CloudError::of("StopInstances", &error)))
+    }
+
+    /// Starts an instance that is stopped; one that runs already goes on.
+    ///
+    /// # Errors
+    /// It was refused: gone is [`Kind::Missing`], a wrong state [`Kind::Conflict`], no room for it
+    /// [`Kind::Later`].
+    pub async fn start(&self, instance: &InstanceId) -> Result<(), CloudError> {
+        let told = self.client.start_instances().instance_ids(instance.as_str()).send().await;
+        told.map(drop).map_err(|error| sharper(CloudError::of("StartInstances", &error)))
+    }
+
+    /// What EC2 knows of an instance; `None` for one that is gone.
+    ///
+    /// # Errors
+    /// It cannot be asked for.
+    pub async fn look(&self, instance: &InstanceId) -> Result<Option<Machine>, CloudError> {
+        let asked = self.client.describe_instances().instance_ids(instance.as_str()).send().await;
+        let asked = asked.map_err(|error| sharper(CloudError::of("DescribeInstances", &error)));
+        let told = match asked {
+            Err(error) if error.kind == Kind::Missing => return Ok(None),
+            told => told?,
+        };
+        let mut known = told.reservations().iter().flat_map(|reservation| reservation.instances());
+        let known = known.find(|known| known.instance_id() == Some(instance.as_str()));
+        Ok(known.map(|known| Machine {
+            state: known
+                .state()
+                .and_then(|state| state.name())
+                .map_or_else(String::new, |name| name.as_str().to_owned()),
+            kind: known.instance_type().map(|kind| kind.as_str().to_owned()),
+            tags: known
+                .tags()
+                .iter()
+                .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned())))
+                .collect(),
+        }))
     }
 
     /// The ids of our own snapshots that bear a tag. A snapshot of this very moment may be
@@ -110,7 +160,7 @@ fn written(tags: &[(String, String)]) -> Vec<Tag> {
 fn sharper(error: CloudError) -> CloudError {
     let kind = match error.code.as_str() {
         "IncorrectInstanceState" | "IncorrectState" => Kind::Conflict,
-        "SnapshotCreationPerVolumeRateExceeded" => Kind::Later,
+        "SnapshotCreationPerVolumeRateExceeded" | "InsufficientInstanceCapacity" => Kind::Later,
         code if code.ends_with(".NotFound") => Kind::Missing,
         _ => error.kind,
     };

@@ -42,6 +42,10 @@ pub struct Instance {
     pub last_seen: Option<Timestamp>,
     /// Since when it is idle.
     pub idle_since: Option<Timestamp>,
+    /// When it last told whether it is idle.
+    pub idle_told: Option<Timestamp>,
+    /// The boot in which it told that; the idleness of an earlier boot is over.
+    pub idle_boot: Option<String>,
     /// When its last drill ended well.
     pub drilled_at: Option<Timestamp>,
 }
@@ -83,11 +87,13 @@ impl Instances {
             let text = "the instance has no id";
             return Err(CloudError::new("UpdateItem", Kind::Invalid, "NotSent", text));
         };
-        self.write(id, instance.last_seen, self.told(instance), None).await
+        let newer = instance.last_seen.is_some().then_some("last_seen");
+        self.write(id, newer, self.told(instance), None).await
     }
 
-    /// Writes since when an instance is idle; `None`: it is active. Told at `at`; older news than
-    /// what is known change nothing.
+    /// Writes since when an instance is idle, in which boot; `None`: it is active. Told at `at`;
+    /// what is older than the last that it told of that changes nothing. Hellos, which may pass
+    /// it on the way, do not count there.
     ///
     /// # Errors
     /// The table cannot be written.
@@ -95,12 +101,15 @@ impl Instances {
         &self,
         id: &InstanceId,
         since: Option<Timestamp>,
+        boot: Option<&str>,
         at: Timestamp,
     ) -> Result<(), CloudError> {
-        let mut told = self.seen(at);
+        let expires_at = second(after(at, self.keep));
+        let mut told = vec![("idle_told", fixed(at)), ("expires_at", expires_at)];
+        told.extend(boot.map(|boot| ("idle_boot", s(boot))));
         told.extend(since.map(|since| ("idle_since", fixed(since))));
         let gone = since.is_none().then_some("idle_since");
-        self.write(id, Some(at), told, gone).await
+        self.write(id, Some("idle_told"), told, gone).await
     }
 
     /// Removes one instance.
@@ -144,7 +153,7 @@ impl Instances {
     async fn write(
         &self,
         id: &InstanceId,
-        seen: Option<Timestamp>,
+        newer: Option<&'static str>,
         told: Vec<(&'static str, AttributeValue)>,
         gone: Option<&'static str>,
     ) -> Result<(), CloudError> {
@@ -163,8 +172,8 @@ impl Instances {
             .table_name(&self.table)
             .key("instance_id", s(id.as_str()))
             .update_expression(update.join(" "));
-        if seen.is_some() {
-            let is_newer = "attribute_not_exists(#last_seen) OR #last_seen <= :last_seen";
+        if let Some(at) = newer {
+            let is_newer = format!("attribute_not_exists(#{at}) OR #{at} <= :{at}");
             call = call.condition_expression(is_newer);
         }
         for name in told.iter().map(|(name, _)| *name).chain(gone) {
@@ -208,8 +217,7 @@ impl Instances {
             told.push(("faults", AttributeValue::L(instance.faults.iter().map(s).collect())));
         }
         told.extend(instance.policies.map(|version| ("policies", n(version))));
-        let moments = [("idle_since", instance.idle_since), ("drilled_at", instance.drilled_at)];
-        told.extend(moments.into_iter().filter_map(|(name, at)| Some((name, fixed(at?)))));
+        told.extend(instance.drilled_at.map(|at| ("drilled_at", fixed(at))));
         told.extend(instance.last_seen.map(|at| self.seen(at)).into_iter().flatten());
         told
     }
@@ -234,6 +242,8 @@ fn instance(item: &Item) -> Option<Instance> {
     let word = |name: &str| text(item, name).map(str::to_owned);
     let tags = item.get("tags").and_then(|value| value.as_m().ok()).into_iter().flatten();
     let tags = tags.filter_map(|(key, tag)| Some((key.clone(), tag.as_s().ok()?.clone())));
+    let (boot, idle_boot) = (word("boot"), word("idle_boot"));
+    let is_earlier = boot.is_some() && idle_boot.is_some() && boot != idle_boot;
     Some(Instance {
         facts: Facts {
             id: Some(id),
@@ -248,11 +258,13 @@ fn instance(item: &Item) -> Option<Instance> {
         queue_url: word("queue_url"),
         subscription: word("subscription"),
         version: word("version"),
-        boot: word("boot"),
+        boot,
         policies: number(item, "policies"),
         faults: texts(item, "faults"),
         last_seen: moment(item, "last_seen"),
-        idle_since: moment(item, "idle_since"),
+        idle_since: moment(item, "idle_since").filter(|_| !is_earlier),
+        idle_told: moment(item, "idle_told"),
+        idle_boot,
         drilled_at: moment(item, "drilled_at"),
     })
 }

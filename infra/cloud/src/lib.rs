@@ -32,6 +32,8 @@ pub mod incidents;
 pub mod instances;
 #[cfg(feature = "invoke")]
 pub mod invoke;
+#[cfg(feature = "ledger")]
+pub mod limits;
 #[cfg(feature = "objects")]
 pub mod objects;
 #[cfg(feature = "policies")]

@@ -7,6 +7,7 @@ mod services {
     mod common;
     mod incidents;
     mod instances;
+    mod limits;
     mod other;
     mod policies;
     mod queue;

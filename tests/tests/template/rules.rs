@@ -16,7 +16,7 @@ const ACCOUNT: &str = "123456789012";
 const PLACE: &str = "${AWS::AccountId}";
 
 /// Which samples each rule is for, by their names.
-const SAMPLES: [(&str, &[&str]); 12] = [
+const SAMPLES: [(&str, &[&str]); 13] = [
     ("capacity-reservation", &["event-capacity-reservation-interruption"]),
     ("custom", &["custom", "custom.orders"]),
     (
@@ -47,6 +47,7 @@ const SAMPLES: [(&str, &[&str]); 12] = [
         ],
     ),
     ("health", &["event-health-ec2-scheduled-change"]),
+    ("idle", &["event-own-instance-idle", "instance.idle"]),
     (
         "launch-hook",
         &[
@@ -60,6 +61,8 @@ const SAMPLES: [(&str, &[&str]); 12] = [
     (
         "reports",
         &[
+            "event-own-instance-active",
+            "event-own-instance-idle",
             "health.changed",
             "incident.outcome",
             "incident.phase",
@@ -82,6 +85,7 @@ const SAMPLES: [(&str, &[&str]); 12] = [
     (
         "state-change",
         &[
+            "event-state-change-running",
             "event-state-change-shutting-down",
             "event-state-change-stopped",
             "event-state-change-stopping",
@@ -101,10 +105,12 @@ const SAMPLES: [(&str, &[&str]); 12] = [
     (
         "triggers",
         &[
+            "event-trigger-start",
             "io.roost-keeper.trigger.scale",
             "io.roost-keeper.trigger.teardown",
             "io.roost-keeper.trigger.update",
             "trigger.scale",
+            "trigger.start",
             "trigger.teardown",
             "trigger.update",
         ],
@@ -178,7 +184,7 @@ fn rules_stand_where_their_events_come_in_and_call_who_is_for_them() {
         let properties = &rule["Properties"];
         let name = super::document::text(&properties["Name"]);
         let name = name.rsplit_once("}-").unwrap().1;
-        let own_bus = ["custom", "drill", "reports", "triggers"].contains(&name);
+        let own_bus = ["custom", "drill", "idle", "reports", "triggers"].contains(&name);
         assert_eq!(!properties["EventBusName"].is_null(), own_bus, "{id}");
         let called = match name {
             "reports" | "terminated" => "${Record.Arn}",
@@ -253,6 +259,7 @@ fn samples() -> BTreeMap<String, Value> {
         "io.roost-keeper.trigger.update",
         "trigger.other",
         "trigger.scale",
+        "trigger.start",
         "trigger.teardown",
         "trigger.update",
     ];

@@ -14,7 +14,7 @@
 //! | `aws.health` | AWS Health Event, service EC2, category scheduledChange | `cloud.instance.termination`, one for each instance | warning |
 //! | `cloudsnooze.drill` | any of these | the same, marked as a drill | the same |
 //! | `cloudsnooze.shim`, `cloudsnooze.cloud` | any | the CloudEvent in `detail` | as it says |
-//! | other than `aws.*` | `custom`, `custom.*`, `trigger.teardown`, `trigger.scale`, `trigger.update` | that | info |
+//! | other than `aws.*` | `custom`, `custom.*`, `trigger.teardown`, `trigger.scale`, `trigger.update`, `trigger.start` | that | info |
 //! | any other | | unknown, `com.amazonaws.<service>.<detail-type>` or `bus.<source>.<detail-type>` | info |
 //!
 //! Spot deadlines are two minutes after the event's time, for hibernation that time itself. The
@@ -418,13 +418,36 @@ fn other(envelope: Envelope) -> Result<Vec<Event>, ReadError> {
                 | EventType::TriggerTeardown
                 | EventType::TriggerScale
                 | EventType::TriggerUpdate
+                | EventType::TriggerStart
         ) && !envelope.source.starts_with("aws.")
     });
     let kind =
         from_outside.unwrap_or_else(|| unknown_kind(&envelope.source, &envelope.detail_type));
     let keys = ["instance-id", "EC2InstanceId", "instanceID", "instance"];
     let instance = keys.iter().find_map(|key| envelope.text(key).parse().ok());
-    Ok(vec![Event { instance, ..envelope.event(kind) }])
+    let mut event = Event { instance, ..envelope.event(kind) };
+    if event.kind != EventType::TriggerStart || event.instance.is_some() {
+        return Ok(vec![event]);
+    }
+    // A schedule wakes many with one event.
+    let instances = named(&event.data)?;
+    if instances.is_empty() {
+        return Ok(vec![event]);
+    }
+    event.data.remove("instances");
+    for_each_instance(&event, instances)
+}
+
+/// The instances of a list that the detail has.
+fn named(detail: &Map<String, Value>) -> Result<BTreeSet<InstanceId>, ReadError> {
+    const AT: &str = "detail.instances";
+    let wrong = |value: &Value| field::wrong(AT, value, "a list of instance ids");
+    let list = match detail.get("instances") {
+        None | Some(Value::Null) => return Ok(BTreeSet::new()),
+        Some(list) => list.as_array().ok_or_else(|| wrong(list))?,
+    };
+    let id = |value: &Value| value.as_str()?.parse().ok();
+    list.iter().map(|value| id(value).ok_or_else(|| wrong(value))).collect()
 }
 
 fn own(envelope: Envelope) -> Result<Vec<Event>, ReadError> {

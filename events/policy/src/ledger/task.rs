@@ -200,6 +200,12 @@ impl Task {
         }
     }
 
+    /// Whether it stops or ends the instance.
+    #[must_use]
+    pub fn stops(&self) -> bool {
+        self.action().is_some_and(|(name, _)| name.stops())
+    }
+
     /// When it is done.
     #[must_use]
     pub fn when(&self) -> When {
@@ -248,8 +254,14 @@ const OVER: &str = "it is over";
 
 const DRILL: &str = "a drill";
 
-/// Adds the tasks of the actions of policies.
-pub(super) fn add_of_policies(tasks: &mut Vec<Task>, selected: &[&Policy], drill: bool) {
+/// Adds the tasks of the actions of policies. Where the instance `saves_first`, what takes it away
+/// waits for the outcome, whatever the policy says.
+pub(super) fn add_of_policies(
+    tasks: &mut Vec<Task>,
+    selected: &[&Policy],
+    drill: bool,
+    saves_first: bool,
+) {
     let mut counts: BTreeMap<(&PolicyName, ActionName), usize> = BTreeMap::new();
     for policy in selected {
         for action in &policy.actions {
@@ -257,22 +269,23 @@ pub(super) fn add_of_policies(tasks: &mut Vec<Task>, selected: &[&Policy], drill
             let count = counts.entry((&policy.name, action.name)).or_default();
             *count += 1;
             let id = if *count == 1 { name } else { format!("{name}#{count}") };
-            tasks.push(of_action(id, policy, action, drill));
+            let waits = action.when == When::Outcome || (saves_first && action.name.takes_away());
+            tasks.push(of_action(id, policy, action, drill, waits));
         }
     }
 }
 
-fn of_action(id: String, policy: &Policy, action: &Action, drill: bool) -> Task {
+fn of_action(id: String, policy: &Policy, action: &Action, drill: bool, waits: bool) -> Task {
     let what = What::Action {
         policy: Some(policy.name.as_str().to_owned()),
         name: action.name.as_str().to_owned(),
-        on_outcome: action.when == When::Outcome,
+        on_outcome: waits,
         config: action.config.clone(),
     };
     let mut task = Task::pending(id, what);
     if drill && !action.name.only_tells() {
         task.state = TaskState::Skipped { text: DRILL.to_owned() };
-    } else if action.when == When::Outcome {
+    } else if waits {
         task.state = TaskState::Waiting;
     }
     task

@@ -82,6 +82,92 @@ fn what_takes_the_instance_away_waits_until_all_is_saved() {
 }
 
 #[test]
+fn an_idle_instance_is_stopped_at_once_where_nothing_is_to_be_saved() {
+    let mut incident = opened(&idle(), &shelf(&[&idle_policy("")]));
+    check(
+        &incident,
+        expect![[r#"
+            done by Dispatch, look at 10:00:21
+            idle/stop-instance pending
+            idle/notify pending
+        "#]],
+    );
+    assert!(incident.is_idle() && incident.stopped_at().is_none());
+    let machine = incident.machine.clone().unwrap();
+    assert_eq!((machine.kind.as_deref(), machine.boot.as_deref()), (Some("m7g.large"), Some("b1")));
+    // EC2 tells of the stop before it is written down, and later that the instance is back.
+    assert!(!incident.is_own_stop(at(5)));
+    incident.sent("idle/stop-instance", at(2));
+    incident.take("idle/stop-instance", "a", at(3));
+    assert!(incident.is_own_stop(at(5)));
+    assert!(!incident.back(at(5)), "it was not stopped");
+    incident.finish("idle/stop-instance", "a", Finish::Done("stops".to_owned()), at(4));
+    assert!(incident.is_own_stop(at(600)) && !incident.is_own_stop(at(605)));
+    assert!(!incident.back(at(3)), "that was before");
+    assert!(incident.back(at(3600)) && !incident.back(at(3700)));
+    assert_eq!(incident.back_at(), Some(at(3600)));
+    assert!(!incident.is_own_stop(at(5)), "the next stop is another one");
+}
+
+#[test]
+fn what_an_idle_instance_holds_is_saved_before_it_is_stopped() {
+    let handlers = r#""handlers":[{"plugin":"redis-flusher"}],"#;
+    for (outcome, stops) in [("done", true), ("partial", false), ("failed", false)] {
+        let mut incident = opened(&idle(), &shelf(&[&idle_policy(handlers)]));
+        check(
+            &incident,
+            expect![[r#"
+                open, look at 10:00:21
+                command pending
+                idle/stop-instance waiting
+                idle/notify pending
+            "#]],
+        );
+        incident.report(&report(Some(outcome)), at(30));
+        let due = incident.due();
+        assert_eq!(due.contains(&order("idle/stop-instance")), stops, "{outcome}");
+        // That it is not stopped is told.
+        assert_eq!(due.contains(&order(OPERATORS)), !stops, "{outcome}");
+    }
+    let mut incident = opened(&idle(), &shelf(&[&idle_policy(handlers)]));
+    assert!(incident.mend(at(1000)), "nobody told how it ended");
+    assert!(incident.due().contains(&order(OPERATORS)));
+    assert!(!incident.due().contains(&order("idle/stop-instance")));
+}
+
+#[test]
+fn one_spell_of_idleness_is_one_incident_an_hour() {
+    let first = idle();
+    let mut beat = Event { time: at(300), id: "e-9".parse().unwrap(), ..idle() };
+    assert_eq!(claim(&first), claim(&beat));
+    assert_eq!(claim(&first).key, "i-0123456789abcdef0/idle/20260301T093000Z");
+    assert_eq!(claim(&first).window, std::time::Duration::from_secs(3600));
+    beat.data.insert("since".to_owned(), json!("2026-03-01T09:55:00Z"));
+    assert_ne!(claim(&first).key, claim(&beat).key);
+}
+
+/// An instance that is idle for half an hour.
+fn idle() -> Event {
+    let data = json!({ "since": "2026-03-01T09:30:00Z", "naptime_minutes": 30, "boot_id": "b1" });
+    Event {
+        kind: EventType::InstanceIdle,
+        source: "cloudsnooze.shim".to_owned(),
+        cause: None,
+        action: None,
+        deadline: None,
+        data: data.as_object().cloned().unwrap(),
+        ..spot()
+    }
+}
+
+fn idle_policy(handlers: &str) -> String {
+    format!(
+        r#"{{"name":"idle","match":{{"type":["instance.idle"]}},{handlers}
+            "actions":[{{"action":"stop-instance"}},{{"action":"notify"}}]}}"#
+    )
+}
+
+#[test]
 fn a_drill_tells_and_does_nothing_else() {
     let event = Event { drill: true, ..hook_event() };
     check(
@@ -305,7 +391,7 @@ fn open(event: &Event) -> Incident {
 
 fn opened(event: &Event, shelf: &Shelf) -> Incident {
     let tags = [("role".to_owned(), "orders-db".to_owned())].into();
-    let facts = Facts { tags, ..Facts::default() };
+    let facts = Facts { kind: Some("m7g.large".to_owned()), tags, ..Facts::default() };
     let opening = Opening {
         event,
         facts: Some(&facts),

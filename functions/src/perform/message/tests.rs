@@ -116,10 +116,9 @@ fn other_events_are_told_by_their_type() {
         &Known::Unread,
         &json!({}),
         expect![[r#"
-            i-0123456789abcdef0 instance.idle
+            i-0123456789abcdef0 is idle
             --
-            i-0123456789abcdef0: instance.idle.
-            It happened at 2026-11-21T10:00:00Z (source cloudsnooze.shim).
+            i-0123456789abcdef0 is idle since 2026-11-21T10:00:00Z: instance.idle.
 
             Outcome: done, found by dispatch at 2026-11-21T10:00:01Z: nothing runs on an instance for it.
 

@@ -106,7 +106,7 @@ async fn an_instance_is_tagged_and_then_stopped() {
         let name = tags.iter().find(|(_, value)| *value == key).unwrap().0.replace("Key", "Value");
         tags[&name].clone()
     };
-    assert_eq!(value_of("CloudSnooze:Status"), "stopped");
+    assert_eq!(value_of("CloudSnooze:Status"), "Stopped");
     assert_eq!(value_of("CloudSnooze:StopReason"), "night");
     assert_eq!(value_of("CloudSnooze:StopTimestamp"), "2026-11-21T10:00:02Z");
     let stop = calls[at("StopInstances")].params();

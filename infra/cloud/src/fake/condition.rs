@@ -1,5 +1,5 @@
 //! Condition expressions, as far as the adapters write them: comparisons, `attribute_exists`,
-//! `attribute_not_exists`, `begins_with`, `AND`, `OR`, `NOT`, parentheses; names and values by
+//! `attribute_not_exists`, `begins_with`, `contains` and `size` of sets of texts, `AND`, `OR`, `NOT`, parentheses; names and values by
 //! placeholders only.
 
 use std::cell::RefCell;
@@ -28,6 +28,8 @@ pub(super) enum Test {
     Exists(String),
     Missing(String),
     Begins(Operand, Operand),
+    Contains(Operand, Operand),
+    SizeBelow(Operand, Operand),
     Compare(Operand, String, Operand),
 }
 
@@ -113,6 +115,21 @@ impl<'a> Words<'a> {
             expect(tokens, ")")?;
             return Ok(Test::Begins(text, start));
         }
+        if taken(tokens, "contains") {
+            expect(tokens, "(")?;
+            let set = self.operand(tokens)?;
+            expect(tokens, ",")?;
+            let text = self.operand(tokens)?;
+            expect(tokens, ")")?;
+            return Ok(Test::Contains(set, text));
+        }
+        if taken(tokens, "size") {
+            expect(tokens, "(")?;
+            let set = self.operand(tokens)?;
+            expect(tokens, ")")?;
+            expect(tokens, "<")?;
+            return Ok(Test::SizeBelow(set, self.operand(tokens)?));
+        }
         let left = self.operand(tokens)?;
         let Some(operator) = tokens.pop_front() else { return Err(syntax("the end")) };
         if !["=", "<>", "<", "<=", ">", ">="].contains(&operator.as_str()) {
@@ -152,6 +169,16 @@ impl Test {
                 let text = text.of(item).and_then(|text| text.get("S")?.as_str());
                 let start = start.of(item).and_then(|start| start.get("S")?.as_str());
                 text.zip(start).is_some_and(|(text, start)| text.starts_with(start))
+            }
+            Self::Contains(set, text) => {
+                let text = text.of(item).and_then(|text| text.get("S"));
+                let set = set.of(item).and_then(|set| set.get("SS")?.as_array());
+                set.zip(text).is_some_and(|(set, text)| set.contains(text))
+            }
+            Self::SizeBelow(set, limit) => {
+                let limit = limit.of(item).and_then(|limit| limit.get("N")?.as_str()?.parse().ok());
+                let set = set.of(item).and_then(|set| set.get("SS")?.as_array());
+                set.zip(limit).is_some_and(|(set, limit): (_, usize)| set.len() < limit)
             }
             Self::Compare(left, operator, right) => {
                 let Some((left, right)) = left.of(item).zip(right.of(item)) else { return false };

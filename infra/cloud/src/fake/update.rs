@@ -1,7 +1,7 @@
 //! Update expressions, as far as the adapters write them: `SET` with `+`, `-` and
-//! `if_not_exists`, and `REMOVE`.
+//! `if_not_exists`, `REMOVE`, and `ADD` and `DELETE` with a set of texts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 
@@ -33,10 +33,31 @@ pub(super) fn apply(
                     break;
                 }
             },
+            "ADD" | "DELETE" => {
+                let name = name(words, &mut tokens)?;
+                let texts = value(words, &mut tokens, old)?;
+                let mut set = set_of(item.get(&name));
+                for text in set_of(Some(&texts)) {
+                    if clause == "ADD" {
+                        set.insert(text)
+                    } else {
+                        set.remove(&text)
+                    };
+                }
+                match set.is_empty() {
+                    true => item.remove(&name),
+                    false => item.insert(name, json!({ "SS": set })),
+                };
+            }
             other => return Err(syntax(other)),
         }
     }
     Ok(item)
+}
+
+fn set_of(value: Option<&Value>) -> BTreeSet<String> {
+    let texts = value.and_then(|value| value.get("SS")?.as_array());
+    texts.into_iter().flatten().filter_map(|text| Some(text.as_str()?.to_owned())).collect()
 }
 
 fn name(words: &Words<'_>, tokens: &mut VecDeque<String>) -> Result<String, Refusal> {

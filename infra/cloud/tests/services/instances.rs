@@ -63,13 +63,27 @@ async fn older_news_change_nothing() {
 #[tokio::test]
 async fn an_instance_is_idle_until_it_is_active() {
     let (_server, instances) = start().await;
-    instances.update(&Instance { idle_since: None, ..whole() }).await.unwrap();
-    instances.idle(&instance(), Some(now() - seconds(60)), now()).await.unwrap();
+    instances.update(&whole()).await.unwrap();
+    // A hello of a moment later was faster.
+    let since = Some(now() - seconds(60));
+    instances.idle(&instance(), since, Some("b-0"), now() - seconds(20)).await.unwrap();
     let known = instances.read(&instance()).await.unwrap().unwrap();
-    assert_eq!((known.idle_since, known.last_seen), (Some(now() - seconds(60)), Some(now())));
-    instances.idle(&instance(), None, now() - seconds(30)).await.unwrap();
+    assert_eq!((known.idle_since, known.idle_told), (since, Some(now() - seconds(20))));
+    assert_eq!(known.last_seen, whole().last_seen);
+    instances.idle(&instance(), None, None, now() - seconds(30)).await.unwrap();
     assert!(instances.read(&instance()).await.unwrap().unwrap().idle_since.is_some(), "older");
-    instances.idle(&instance(), None, now()).await.unwrap();
+    instances.idle(&instance(), None, Some("b-0"), now()).await.unwrap();
+    assert_eq!(instances.read(&instance()).await.unwrap().unwrap().idle_since, None);
+}
+
+#[tokio::test]
+async fn the_idleness_of_an_earlier_boot_is_over() {
+    let (_server, instances) = start().await;
+    instances.idle(&instance(), Some(now()), Some("b-0"), now()).await.unwrap();
+    instances.update(&whole()).await.unwrap();
+    assert!(instances.read(&instance()).await.unwrap().unwrap().idle_since.is_some());
+    let later = Instance { boot: Some("b-1".to_owned()), last_seen: Some(now()), ..whole() };
+    instances.update(&later).await.unwrap();
     assert_eq!(instances.read(&instance()).await.unwrap().unwrap().idle_since, None);
 }
 
@@ -153,7 +167,9 @@ fn whole() -> Instance {
         policies: Some(7),
         faults: vec!["queue: denied".to_owned()],
         last_seen: Some(now() - Duration::from_secs(10)),
-        idle_since: Some(now() - Duration::from_secs(300)),
+        idle_since: None,
+        idle_told: None,
+        idle_boot: None,
         drilled_at: Some(now() - Duration::from_secs(3600)),
     }
 }

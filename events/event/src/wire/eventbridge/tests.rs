@@ -213,7 +213,7 @@ fn c6_a_forged_source_does_not_become_a_loss() {
 fn s4_18_s4_19_s4_20_triggers_come_from_outside_and_never_from_aws() {
     let mut envelope = sample("event-spot-interruption-terminate.json");
     envelope["detail"] = json!({ "instance": "i-0123456789abcdef0", "action": "stop" });
-    for name in ["trigger.teardown", "trigger.scale", "trigger.update"] {
+    for name in ["trigger.teardown", "trigger.scale", "trigger.update", "trigger.start"] {
         for prefix in ["", "io.roost-keeper."] {
             envelope["source"] = json!("my.operator");
             envelope["detail-type"] = json!(format!("{prefix}{name}"));
@@ -225,6 +225,21 @@ fn s4_18_s4_19_s4_20_triggers_come_from_outside_and_never_from_aws() {
             assert!(matches!(event.kind, EventType::Unknown(_)), "{}", event.kind);
         }
     }
+}
+
+#[test]
+fn one_trigger_starts_many_instances() {
+    let mut envelope = sample("event-spot-interruption-terminate.json");
+    (envelope["source"], envelope["detail-type"]) = (json!("my.schedule"), json!("trigger.start"));
+    let ids = ["i-0123456789abcdef0", "i-0123456789abcdef1"];
+    envelope["detail"] = json!({ "instances": ids, "reason": "morning" });
+    let events = read(&envelope.to_string()).unwrap();
+    let found: Vec<_> = events.iter().map(|it| it.instance.as_ref().unwrap().as_str()).collect();
+    assert_eq!(found, ids);
+    assert_ne!(events[0].id, events[1].id);
+    assert_eq!(events[0].data["reason"], "morning");
+    envelope["detail"] = json!({ "instances": ["i-0123456789abcdef0", "all"] });
+    assert_eq!(read(&envelope.to_string()).unwrap_err().at(), Some("detail.instances"));
 }
 
 #[test]
