@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod e2e {
     mod hooks;
+    mod idle;
     mod kills;
     mod news;
     mod outage;

@@ -89,8 +89,8 @@ class Keeper:
     def adapt(self, source, target):
         """Copies a template for the emulator, which differs from AWS in three things: it cannot make
         alarms of metric math ("use MetricName and Namespace"); it knows permissions for batches,
-        which on AWS are those of single messages; and it cannot tell which group a call to Auto
-        Scaling is about, nor its tags. Answers with the alarms that were left out."""
+        which on AWS are those of single messages; and it cannot tell which group or instance a call
+        to Auto Scaling or EC2 is about, nor its tags. Answers with the alarms that were left out."""
         template = yaml.safe_load(pathlib.Path(source).read_text())
         resources = template["Resources"]
         lost = [name for name, resource in resources.items()
@@ -136,7 +136,7 @@ def adapt_statements(value):
         if "Effect" in value and isinstance(actions, list):
             known = ["sqs:SendMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sns:Publish"]
             actions.extend([f"{action}Batch" for action in known if action in actions])
-            if all(action.startswith("autoscaling:") for action in actions):
+            if all(action.startswith(("autoscaling:", "ec2:")) for action in actions):
                 value["Resource"] = "*"
                 value.pop("Condition", None)
         for member in value.values():

@@ -45,8 +45,14 @@ impl Cloud {
         };
         // The emulator has no archives, and takes the numbers of parameters as text, which it
         // cannot compare with the concurrency that it counts.
-        let parameters =
-            ["--parameter-overrides", architecture, "ArchiveDays=0", "ReserveConcurrency=false"];
+        let parameters = [
+            "--parameter-overrides",
+            architecture,
+            "ArchiveDays=0",
+            "ReserveConcurrency=false",
+            "MaxStopsPerHour=100",
+            "LegacyTags=true",
+        ];
         aws(&[&deploy[..], &capabilities[..], &parameters[..]].concat());
         self.mend_mappings();
         self.mend_topics();

@@ -13,24 +13,19 @@ type Begins = &'static [&'static str];
 
 /// A rule, its bus, how the captured events begin that it matches, and those of them that it does
 /// not.
-const RULES: [(&str, &str, Begins, Begins); 12] = [
+const RULES: [(&str, &str, Begins, Begins); 13] = [
     ("spot-interruption", "default", &["spot-interruption-"], &["spot-interruption-replayed"]),
     ("rebalance", "default", &["rebalance-recommendation"], &[]),
     ("capacity-reservation", "default", &["capacity-reservation-interruption"], &[]),
     ("terminate-hook", "default", &["asg-terminate-lifecycle-action"], &[]),
     ("launch-hook", "default", &["asg-launch-lifecycle-action"], &[]),
-    // An instance that comes is no loss.
-    (
-        "state-change",
-        "default",
-        &["state-change-"],
-        &["state-change-pending", "state-change-running"],
-    ),
+    ("state-change", "default", &["state-change-"], &["state-change-pending"]),
     ("health", "default", &["health-ec2-scheduled-change"], &[]),
     ("terminated", "default", &["state-change-terminated"], &[]),
     ("drill", STACK, &["drill-"], &[]),
-    ("reports", STACK, &[], &[]),
-    ("triggers", STACK, &[], &[]),
+    ("reports", STACK, &["own-instance-"], &[]),
+    ("idle", STACK, &["own-instance-idle"], &[]),
+    ("triggers", STACK, &["trigger-"], &[]),
     ("custom", STACK, &[], &[]),
 ];
 
