@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 use snooze_policy::idle::Monitor;
+use snooze_policy::idle::Wanted;
 use snoozed::clock::Now;
-use snoozed::idle::sample::{Sampler, Wanted};
+use snoozed::idle::sample::Sampler;
 use snoozed::idle::system::Looker;
 
 /// An hour of samples at one a second.

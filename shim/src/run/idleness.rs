@@ -316,7 +316,7 @@ impl Daemon {
         self.idleness.is_known = true;
         let prefix = &self.idleness.monitor.idle().settings().tag_prefix;
         let tag = |name: &str| facts.tags.get(&format!("{prefix}:{name}"));
-        if tag("Status").is_some_and(|status| status == "stopped") {
+        if tag("Status").is_some_and(|status| status.eq_ignore_ascii_case("stopped")) {
             let stopped_at = tag("StopTimestamp").cloned().unwrap_or_default();
             let reason = tag("StopReason").cloned().unwrap_or_default();
             info!(stopped_at, reason, "started again after it was stopped for being idle");

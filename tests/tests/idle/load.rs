@@ -12,10 +12,11 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use snooze_policy::idle::Wanted;
 use snooze_policy::idle::{Monitor, Reading};
 use snooze_tests::wait;
 use snoozed::clock::Now;
-use snoozed::idle::sample::{Sampler, Wanted};
+use snoozed::idle::sample::Sampler;
 
 /// Long enough that a hundredth of it is more than the kernel's clock ticks by.
 const INTERVAL: Duration = Duration::from_secs(1);
