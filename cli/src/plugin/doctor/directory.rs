@@ -25,7 +25,7 @@ pub(super) fn plugins(directory: &Path) -> io::Result<Vec<Patient>> {
     Ok(paths.into_iter().map(Patient::of_file).collect())
 }
 
-/// The directory that the file is in, which the daemon checks, and those above it.
+/// The directory that the file is in and those above it, which the daemon checks, too.
 pub(super) fn look(file: &Path) -> Vec<Finding> {
     let directory = match file.parent().map(Path::canonicalize) {
         Some(Ok(directory)) => directory,
@@ -38,12 +38,10 @@ pub(super) fn look(file: &Path) -> Vec<Finding> {
     for (above, folder) in directory.ancestors().enumerate() {
         let Ok(status) = folder.metadata() else { continue };
         let Some((text, todo)) = who_else(folder, &status) else { continue };
-        // The daemon looks at the directory itself only; whoever can write above can exchange it.
-        findings.push(match above {
-            0 => Finding::bad("directory", text, todo),
-            _ if status.mode() & STICKY != 0 => continue,
-            _ => Finding::odd("directory", text, todo),
-        });
+        // Whoever can write above can exchange it, but where only owners may rename.
+        if above == 0 || status.mode() & STICKY == 0 {
+            findings.push(Finding::bad("directory", text, todo));
+        }
     }
     if findings.is_empty() {
         findings.push(Finding::fine("directory", "only its owner can write there and above"));

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_others_can_write_to_is_a_fault_and_one_above_a_warning() {
+    fn a_directory_that_others_can_write_to_is_a_fault_and_so_is_one_above() {
         let place = tempfile::tempdir().unwrap();
         let inner = place.path().join("inner");
         fs::create_dir(&inner).unwrap();
@@ -261,7 +261,7 @@ mod tests {
             &place,
             "inner/fine",
             expect![[r#"
-                warn directory: `DIR` can be written by others: mode 0777
+                FAIL directory: `DIR` can be written by others: mode 0777
                   chmod go-w DIR
             "#]],
         );
