@@ -4,6 +4,7 @@
 //! nothing itself. An instance is idle when all that takes part agreed for the whole naptime, and
 //! nothing held it up. What is not known never leads to a stop.
 
+mod cron;
 mod hours;
 mod judge;
 mod machine;

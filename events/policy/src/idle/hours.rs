@@ -1,9 +1,9 @@
 //! Hours in which an instance stays up, and hours in which alone it may be stopped.
 
-use cronexpr::{Crontab, FallbackTimezoneOption, ParseOptions, parse_crontab_with};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::cron::Minutes;
 use crate::Fault;
 use crate::strict::{Fields, Unknown};
 
@@ -21,7 +21,7 @@ pub enum Meaning {
 pub struct Hours {
     meaning: Meaning,
     text: String,
-    cron: Box<Crontab>,
+    minutes: Minutes,
 }
 
 impl PartialEq for Hours {
@@ -49,21 +49,17 @@ impl Hours {
             }
         };
         let text = fields.text(key, faults)?.to_owned();
-        let mut options = ParseOptions::default();
-        options.fallback_timezone_option = FallbackTimezoneOption::UTC;
-        match parse_crontab_with(&text, options) {
-            Ok(cron) => Some(Self { meaning, text, cron: Box::new(cron) }),
+        match Minutes::parse(&text) {
+            Ok(minutes) => Some(Self { meaning, text, minutes }),
             Err(error) => {
-                // The parser points at the place in lines of its own.
-                let error = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-                faults.push(fields.fault(key, &format!("no cron expression: {error}")));
+                faults.push(fields.fault(key, &error));
                 None
             }
         }
     }
 
     fn covers(&self, at: Timestamp) -> bool {
-        self.cron.matches(cronexpr::MakeTimestamp(at)).unwrap_or(false)
+        self.minutes.name(at)
     }
 
     /// As it stands in the settings.
@@ -102,11 +98,11 @@ mod tests {
     }
 
     #[test]
-    fn working_hours_keep_an_instance_up_in_their_own_time_zone() {
-        let hours = [json!({ "awake": "* 8-17 * * mon-fri Etc/GMT-2" })];
+    fn working_hours_keep_an_instance_up() {
+        let hours = [json!({ "awake": "* 8-17 * * mon-fri" })];
         let friday = |time: &str| held(&hours, &format!("2026-11-20T{time}Z")).is_some();
         assert_eq!(
-            ["05:59:59", "06:00:00", "15:59:59", "16:00:00"].map(friday),
+            ["07:59:59", "08:00:00", "17:59:59", "18:00:00"].map(friday),
             [false, true, true, false]
         );
         assert_eq!(held(&hours, "2026-11-21T10:00:00Z"), None, "a Saturday");
@@ -135,9 +131,9 @@ mod tests {
             faults(json!({})),
         ];
         expect_test::expect![[r#"
-            $.idle.hours[0].awake: no cron expression: failed to parse crontab expression: * 8-17 * * ^ missing days of week
-            $.idle.hours[0].awake: no cron expression: failed to parse crontab expression: * 25 * * * ^ value must be in range 0..=23; found 25
-            $.idle.hours[0].awake: no cron expression: failed to parse crontab expression: * * * * * Europe/Nowhere ^ failed to find timezone Europe/Nowhere; for a list of time zones, see the list of tz database time zones on Wikipedia: https://en.wikipedia.org/wiki/List_of_tz_database_time_zones#List
+            $.idle.hours[0].awake: expected the five fields of cron, and a time zone where it is not UTC
+            $.idle.hours[0].awake: `25` is no hour: expected 0-23, `*`, lists, ranges, steps
+            $.idle.hours[0].awake: no time zone of this machine: expected a name such as `Europe/Berlin`
             $.idle.hours[0]: expected one of the keys `awake` and `may_stop`, with a cron expression
             $.idle.hours[0]: expected one of the keys `awake` and `may_stop`, with a cron expression"#]].assert_eq(&texts.join("\n"));
     }

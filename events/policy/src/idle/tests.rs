@@ -307,7 +307,7 @@ fn what_is_wrong_with_settings_is_said() {
         $.idle.monitors: expected `cpu` or `load` among them: what else is idle may still compute
         $.idle.votes: unknown word `most`: expected one of `all`, `any`
         $.idle.warning_seconds: expected a number from 0 to 3600
-        $.idle.hours[0].awake: no cron expression: failed to parse crontab expression: nine to five ^ malformed expression"#]].assert_eq(&faults.join("\n"));
+        $.idle.hours[0].awake: expected the five fields of cron, and a time zone where it is not UTC"#]].assert_eq(&faults.join("\n"));
 }
 
 /// One figure of a walk.
