@@ -29,7 +29,7 @@ const SANDBOXES: usize = 16;
 /// What the thousand may take on two processors; far more where nothing is optimised.
 const LIMIT: Duration = Duration::from_secs(if cfg!(debug_assertions) { 300 } else { 15 });
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d14_a_thousand_interruptions_are_all_sent_once_by_calls_that_grow_with_them() {
     let (stage, ids) = stormy(NOTICES).await;
     let begun = Instant::now();
@@ -50,7 +50,7 @@ async fn d14_a_thousand_interruptions_are_all_sent_once_by_calls_that_grow_with_
     assert_eq!(stage.orders().len(), NOTICES * AT_ONCE.len());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d14_all_that_was_ordered_in_a_storm_is_done_once() {
     let (stage, ids) = stormy(PERFORMED).await;
     let begun = Instant::now();
