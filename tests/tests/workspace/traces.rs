@@ -1,4 +1,4 @@
-//! Recorded days of four machines, and when each would have been stopped.
+//! Days of four machines, written by hand, and when each would have been stopped.
 
 use std::fmt::Write as _;
 use std::fs;
