@@ -4,6 +4,7 @@
 //! nothing itself. An instance is idle when all that takes part agreed for the whole naptime, and
 //! nothing held it up. What is not known never leads to a stop.
 
+mod awake;
 mod cron;
 mod hours;
 mod judge;
@@ -14,6 +15,7 @@ mod settings;
 mod tests;
 mod trace;
 
+pub use awake::kept_awake;
 pub use hours::{Hours, Meaning};
 pub use judge::{Agreement, Check, Judgement, Seen, Standing, Verdict, Vote};
 pub use machine::{Effect, HEARTBEAT, Idle, Kept, Moment, Phase, Span};

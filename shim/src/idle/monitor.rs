@@ -18,6 +18,8 @@ use crate::clock::Now;
 
 /// How long measuring and voting may take. Plugins have less for an answer.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// So much of what a plugin says is kept, in characters: it goes into every report.
+const REASON: usize = 200;
 /// How often at least the state is kept.
 const KEEP: Duration = Duration::from_secs(60);
 /// The longest `snooze wake`.
@@ -169,7 +171,8 @@ impl Monitor {
             let plugin = self.voters.get(entry).cloned().unwrap_or_default();
             match votes.get(entry).and_then(Option::as_ref) {
                 Some(told) => {
-                    Vote { plugin, verdict: verdict(told.verdict), reason: told.reason.clone() }
+                    let reason = told.reason.chars().take(REASON).collect();
+                    Vote { plugin, verdict: verdict(told.verdict), reason }
                 }
                 None => {
                     let reason = "it did not answer".to_owned();

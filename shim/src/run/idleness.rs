@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use snooze_event::{Event, EventId, EventType};
 use snooze_policy::Facts;
-use snooze_policy::idle::{Effect, Settings as IdleSettings};
+use snooze_policy::idle::{Effect, Settings as IdleSettings, kept_awake};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -206,8 +206,8 @@ impl Daemon {
         if let Some(until) = self.idleness.monitor.awake_until(now) {
             holds.push(format!("`snooze wake` keeps it up until {until}"));
         }
-        let tag = format!("{}:KeepAwake", self.idleness.monitor.idle().settings().tag_prefix);
-        holds.extend(tagged(self.watch.facts(), &tag, now));
+        let prefix = &self.idleness.monitor.idle().settings().tag_prefix;
+        holds.extend(kept_awake(&self.watch.facts().tags, prefix, now.wall));
         if is_locked(&self.idleness.lock) {
             holds.push(format!("a program holds a lock on {}", self.idleness.lock.display()));
         }
@@ -331,18 +331,6 @@ impl Daemon {
     }
 }
 
-/// Why a tag keeps the instance up: it is `true`, or a time that is still to come.
-fn tagged(facts: &Facts, tag: &str, now: Now) -> Option<String> {
-    let value = facts.tags.get(tag)?.trim();
-    let is_over = match value.parse::<jiff::Timestamp>() {
-        Ok(until) => until <= now.wall,
-        Err(_no_time) => {
-            matches!(value.to_ascii_lowercase().as_str(), "false" | "no" | "0" | "off")
-        }
-    };
-    (!is_over).then(|| format!("the tag `{tag}` is `{value}`"))
-}
-
 /// The lock is everybody's: whoever may run a program here keeps the instance up with it.
 fn make_lock(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
@@ -372,19 +360,6 @@ fn is_trusted(script: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn held(value: &str) -> bool {
-        let now = Now { wall: "2026-11-21T10:00:00Z".parse().unwrap(), boot: Duration::ZERO };
-        let tags = [("CloudSnooze:KeepAwake".to_owned(), value.to_owned())].into();
-        let facts = Facts { tags, ..Facts::default() };
-        tagged(&facts, "CloudSnooze:KeepAwake", now).is_some()
-    }
-
-    #[test]
-    fn a_tag_keeps_an_instance_up_until_its_time_is_over() {
-        let values = ["true", "", "nightly", "2026-11-21T11:00:00Z", "2026-11-21T09:00:00Z", "No"];
-        assert_eq!(values.map(held), [true, true, true, true, false, false]);
-    }
 
     #[test]
     fn a_lock_that_somebody_holds_keeps_an_instance_up() {

@@ -36,6 +36,14 @@ fn setup() -> Setup {
     setup
 }
 
+/// Lets a plugin handle `instance.idle`.
+fn handle_idleness(setup: &mut Setup, plugin: &str) {
+    let kind = "instance.idle";
+    let handlers = json!([{ "plugin": plugin }]);
+    let policy = json!({ "name": "idle", "match": { "type": [kind] }, "handlers": handlers });
+    setup.set("policies", json!([policy]));
+}
+
 /// A program that works until it is dropped.
 struct Busybody(Child);
 
@@ -160,11 +168,7 @@ fn s1_66_an_instance_without_a_cloud_side_stops_itself_only_where_that_is_confir
     setup.set("local_action", action("stop this instance when it is idle"));
     let log = setup.path("handled");
     setup.script("plugins/flush.py", &plugins::recorder("flush", &log, 0.0));
-    setup.set(
-        "policies",
-        json!([{ "name": "idle", "match": { "type": ["instance.idle"] },
-            "handlers": [{ "plugin": "flush" }] }]),
-    );
+    handle_idleness(&mut setup, "flush");
     let daemon = setup.start();
     wait::until("the action", || (!setup.lines("done").is_empty()).then_some(()));
     assert!(!setup.lines("handled").is_empty(), "the handler ran first");
@@ -180,11 +184,7 @@ fn the_local_action_is_left_out_where_a_handler_failed() {
     let confirm = "stop this instance when it is idle";
     let script = setup.path("bin/stop");
     setup.set("local_action", json!({ "do": "script", "script": script, "confirm": confirm }));
-    setup.set(
-        "policies",
-        json!([{ "name": "idle", "match": { "type": ["instance.idle"] },
-            "handlers": [{ "plugin": "not-there" }] }]),
-    );
+    handle_idleness(&mut setup, "not-there");
     let daemon = setup.start();
     setup.wait_for_log("local action left out");
     assert_eq!(setup.lines("done"), [""; 0]);
@@ -198,11 +198,7 @@ fn the_cloud_side_hears_of_it_and_its_order_comes_too_late_for_an_instance_in_us
     cloud.serve(&mut setup);
     let log = setup.path("handled");
     setup.script("plugins/flush.py", &plugins::recorder("flush", &log, 0.0));
-    setup.set(
-        "policies",
-        json!([{ "name": "idle", "match": { "type": ["instance.idle"] },
-            "handlers": [{ "plugin": "flush" }] }]),
-    );
+    handle_idleness(&mut setup, "flush");
     cloud.make_queue(&Cloud::queue());
     let daemon = setup.start();
     let told = &cloud.wait_for("instance.idle", 1)[0];

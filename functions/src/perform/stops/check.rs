@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan as _};
+use jiff::Timestamp;
 use serde_json::Value;
 use snooze_cloud::instances::Instance;
 use snooze_event::Event;
+use snooze_policy::idle::kept_awake;
 use snooze_policy::ledger::idle_since;
 
 /// An idle instance says so every five minutes; of one that missed two of them nothing is known.
@@ -80,23 +79,7 @@ pub(super) fn protection(
     if tags.get(&protected).is_some_and(|value| !says(value, "false")) {
         return Some(format!("it is protected by its tag `{protected}`"));
     }
-    let awake = format!("{prefix}:KeepAwake");
-    let value = tags.get(&awake)?.trim();
-    match until(value) {
-        _ if says(value, "false") => None,
-        Some(until) if until <= now => None,
-        Some(until) => Some(format!("its tag `{awake}` keeps it awake until {until:.0}")),
-        None => Some(format!("its tag `{awake}` keeps it awake")),
-    }
-}
-
-/// Until when: a moment, or the end of a day in UTC.
-fn until(value: &str) -> Option<Timestamp> {
-    let of_day = || {
-        let next = value.parse::<Date>().ok()?.checked_add(1.day()).ok()?;
-        Some(next.to_zoned(TimeZone::UTC).ok()?.timestamp())
-    };
-    value.parse().ok().or_else(of_day)
+    kept_awake(tags, prefix, now)
 }
 
 /// Whether its tags say that we stopped it.
@@ -178,17 +161,6 @@ mod tests {
             assert_eq!(protected("CloudSnooze:Protected", value), expected, "{value:?}");
             assert_eq!(protected("CloudSnooze:KeepAwake", value), expected, "{value:?}");
             assert!(!protected("Protected", value) && !protected("Other:Protected", value));
-        }
-        for (value, expected) in [
-            ("2026-11-21T10:00:00Z", false),
-            ("2026-11-21T10:00:01Z", true),
-            ("2026-11-21T12:00:01+02:00", true),
-            ("2026-11-21T12:00:00+02:00", false),
-            ("2026-11-21", true),
-            ("2026-11-20", false),
-            ("tomorrow", true),
-        ] {
-            assert_eq!(protected("CloudSnooze:KeepAwake", value), expected, "{value:?}");
         }
     }
 
