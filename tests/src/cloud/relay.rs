@@ -93,6 +93,8 @@ struct Shared {
 struct Inner {
     road: Road,
     ended: bool,
+    /// Connections that are not over.
+    open: usize,
     calls: Vec<Call>,
     stand: Option<Stand>,
 }
@@ -112,7 +114,8 @@ impl Relay {
     pub fn start(to: SocketAddr, edit: Option<Edit>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port can be bound");
         let address = listener.local_addr().expect("it is bound");
-        let inner = Inner { road: Road::Open, ended: false, calls: Vec::new(), stand: None };
+        let (road, calls) = (Road::Open, Vec::new());
+        let inner = Inner { road, ended: false, open: 0, calls, stand: None };
         let (inner, changed) = (Mutex::new(inner), Condvar::new());
         let shared = Arc::new(Shared { to, edit, inner, changed });
         let relay = Self { address, shared: Arc::clone(&shared) };
@@ -123,9 +126,11 @@ impl Relay {
                     return;
                 }
                 let shared = Arc::clone(&shared);
+                shared.inner().open += 1;
                 let _connection = thread::spawn(move || {
                     // How a connection ends is the client's business.
                     let _ended = shared.converse(stream);
+                    shared.inner().open -= 1;
                 });
             }
         });
@@ -142,6 +147,15 @@ impl Relay {
     pub fn road(&self, road: Road) {
         self.shared.inner().road = road;
         self.shared.changed.notify_all();
+    }
+
+    /// Ends all connections and waits until nothing of them is under way any more.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub fn drain(&self) {
+        self.road(Road::Cut);
+        wait::until("the connections to end", || (self.shared.inner().open == 0).then_some(()));
     }
 
     /// Answers in the place of the emulator, until it is told otherwise.

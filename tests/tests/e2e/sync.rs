@@ -92,6 +92,7 @@ fn a_killed_upload_is_continued_and_no_part_is_sent_twice() {
     wait::until("parts to get through", || (through().count() >= 3).then_some(()));
     side.relay.road(Road::Deaf);
     plugin.kill();
+    side.relay.drain();
     side.relay.road(Road::Open);
     let before: BTreeSet<u32> = through().map(|call| number(&call)).collect();
     let since = side.parts().len();
@@ -118,6 +119,7 @@ fn parts_of_a_file_that_changed_are_sent_again() {
     });
     side.relay.road(Road::Deaf);
     plugin.kill();
+    side.relay.drain();
     side.relay.road(Road::Open);
     bytes[PART + 7] ^= 1;
     side.write("model", &bytes, 5);
