@@ -1,18 +1,24 @@
 //! The shared settings of all clients: Region, credentials, time limits, retries.
 
+#[cfg(feature = "daemon")]
 mod daemon;
+#[cfg(feature = "daemon")]
+mod http;
 
 use std::time::Duration;
 
+#[cfg(feature = "https")]
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 
+#[cfg(feature = "daemon")]
 pub use self::daemon::connect_daemon;
 
 /// What all clients are made from. The only type of the SDK that leaves this crate.
 pub type Aws = aws_config::SdkConfig;
 
+#[cfg(feature = "https")]
 /// How to reach AWS.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -24,6 +30,7 @@ pub struct Options {
     pub role: Role,
 }
 
+#[cfg(feature = "https")]
 /// Who asks, which decides how long a call may take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Role {
@@ -49,6 +56,7 @@ struct Patience {
 /// How long a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(1);
 
+#[cfg(feature = "https")]
 impl Role {
     fn patience(self) -> Patience {
         match self {
@@ -88,6 +96,7 @@ impl Patience {
     }
 }
 
+#[cfg(feature = "https")]
 /// Reads the SDK's own settings and adds ours.
 pub async fn connect(options: &Options) -> Aws {
     let Options { region, endpoint, role } = options;
@@ -104,5 +113,5 @@ pub async fn connect(options: &Options) -> Aws {
     loader.load().await
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "daemon"))]
 mod tests;

@@ -52,5 +52,9 @@ pub mod web;
 #[cfg(test)]
 mod stub;
 
-pub use connect::{Aws, Options, Role, connect, connect_daemon};
+pub use connect::Aws;
+#[cfg(feature = "daemon")]
+pub use connect::connect_daemon;
+#[cfg(feature = "https")]
+pub use connect::{Options, Role, connect};
 pub use error::{CloudError, Kind};

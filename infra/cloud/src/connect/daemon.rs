@@ -24,7 +24,7 @@ use aws_types::sdk_config::SharedCredentialsProvider;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use tracing::warn;
 
-use super::{Aws, Patience};
+use super::{Aws, Patience, http};
 
 /// The patience of the daemon: connect within 1 second, an exchange within 3, two attempts. A long
 /// poll sets its own limit.
@@ -40,10 +40,11 @@ const METADATA: Duration = Duration::from_secs(1);
 /// The settings of the daemon in a Region. `metadata` is the address of the metadata service that
 /// its credentials come from, where it is not the usual.
 pub async fn connect_daemon(region: &str, metadata: Option<&str>) -> Aws {
-    let settings = ProviderConfig::default();
+    let settings = ProviderConfig::default().with_http_client(http::neighbours());
     let cache = cache().load_timeout(CREDENTIALS).build();
     let mut builder = Aws::builder()
         .behavior_version(BehaviorVersion::latest())
+        .http_client(http::services())
         .region(Region::new(region.to_owned()))
         .timeout_config(PATIENCE.timeouts())
         .retry_config(PATIENCE.retries())
