@@ -8,6 +8,7 @@ mod demo;
 mod durations;
 mod e2e;
 mod functions;
+mod patterns;
 mod report;
 mod template;
 mod test;
@@ -62,6 +63,8 @@ enum Verb {
         #[arg(default_values_t = [64, 256, 1024])]
         megabytes: Vec<u64>,
     },
+    /// Measure the matcher of patterns beside event-ruler, on the same rules and events
+    Patterns,
     /// Measure the promises of the README
     Bench {
         /// Print the rows as JSON
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Verb::E2e { args } => e2e::run(&workplace, &args),
         Verb::Functions { release, arch } => functions::run(&workplace, release, arch),
         Verb::Durations { megabytes } => durations::run(&workplace, &megabytes),
+        Verb::Patterns => patterns::run(&workplace),
         Verb::Bench { json } => bench::run(&workplace, json),
     };
     ended.unwrap_or_else(|error| fail(&error))

@@ -3,8 +3,9 @@
 //! System packages come from `apt-get` where that is there and allowed; all else goes to `.local`
 //! in the checkout.
 
+use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -48,6 +49,23 @@ pub(crate) fn install_measures(workplace: &Workplace) -> Result<()> {
     let programs = [("valgrind", "valgrind"), ("python3", "python3")];
     let missing = programs.iter().filter(|(program, _)| workplace.which(program).is_none());
     system_packages(workplace, &missing.map(|(_, package)| *package).collect::<Vec<_>>())
+}
+
+/// Brings the libraries of event-ruler, as `events/pattern/ruler/pom.xml` names them.
+pub(crate) fn install_ruler(workplace: &Workplace, folder: &Path) -> Result<()> {
+    let programs = [("java", "default-jdk-headless"), ("mvn", "maven")];
+    let missing = programs.iter().filter(|(program, _)| workplace.which(program).is_none());
+    system_packages(workplace, &missing.map(|(_, package)| *package).collect::<Vec<_>>())?;
+    if folder.is_dir() {
+        return Ok(());
+    }
+    report::progress("fetching event-ruler into .local/ruler");
+    let mut maven = workplace.command("mvn");
+    maven.args(["--quiet", "--batch-mode", "--file", "events/pattern/ruler/pom.xml"]);
+    maven.arg("dependency:copy-dependencies");
+    let mut to = OsString::from("-DoutputDirectory=");
+    to.push(folder);
+    done(maven.arg(to))
 }
 
 /// The checker of dependencies.

@@ -2,8 +2,12 @@
 //!
 //! - `rules --generate N DIRECTORY` writes `rules-N.jsonl`, a pattern a line, and `events.jsonl`,
 //!   an event a line;
-//! - `rules RULES EVENTS [SECONDS]` matches the events over and over, for 2 seconds unless told
-//!   otherwise, and prints events a second, matches of one round, and memory for each rule.
+//! - `rules RULES EVENTS [SECONDS]` matches the events over and over on one thread, for 2 seconds
+//!   unless told otherwise, and prints a line: events a second when they are parsed beforehand,
+//!   events a second from text, the matches of one round, bytes of memory for each rule, and
+//!   the milliseconds in which the rules were compiled.
+//!
+//! `ruler/Ruler.java` is the same for another engine; `cargo xtask patterns` runs both.
 //!
 //! The rules are such as one has for many instances, groups and applications: nearly all ask for
 //! `aws.ec2` and a few states, and tell instances apart by id, name or tag; some have a `$or`, a
@@ -41,38 +45,51 @@ fn main() -> Done {
 }
 
 fn measure(rules: &str, events: &str, time: Duration) -> Done {
-    let (rules, events) = (fs::read_to_string(rules)?, fs::read_to_string(events)?);
-    let events = events.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let (rules, texts) = (fs::read_to_string(rules)?, fs::read_to_string(events)?);
+    let events = texts.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
     let before = resident()?;
     let start = Instant::now();
     let patterns = rules.lines().map(Pattern::compile).collect::<Result<Vec<_>, _>>()?;
     let count = patterns.len();
     let set: PatternSet<usize> = patterns.into_iter().enumerate().collect();
-    let round = |set: &PatternSet<usize>| -> usize {
-        events.iter().map(|event| set.matches(event).count()).sum()
-    };
     // The first event has the index made.
     let _none = events.first().map(|event| set.matches(event).count());
     let (compiled, bytes) = (start.elapsed(), resident()?.saturating_sub(before));
-    let matches = round(&set);
+    let parsed = || Ok(events.iter().map(|event| set.matches(event).count()).sum());
+    let text = || {
+        let mut matches = 0_usize;
+        for line in texts.lines() {
+            matches = matches.saturating_add(set.matches(&serde_json::from_str(line)?).count());
+        }
+        Ok(matches)
+    };
+    let matches: usize = parsed()?;
+    let many = f64::from(u32::try_from(events.len())?);
+    writeln!(
+        std::io::stdout(),
+        "{:.0} {:.0} {matches} {} {}",
+        many * rounds(&parsed, matches, time)?,
+        many * rounds(&text, matches, time)?,
+        bytes.checked_div(count).unwrap_or_default(),
+        compiled.as_millis(),
+    )?;
+    Ok(())
+}
+
+/// How many rounds fit into a second.
+fn rounds(
+    round: &dyn Fn() -> Result<usize, Box<dyn Error>>,
+    matches: usize,
+    time: Duration,
+) -> Result<f64, Box<dyn Error>> {
     let (start, mut rounds) = (Instant::now(), 0_u32);
     while start.elapsed() < time {
-        if round(&set) != matches {
+        if round()? != matches {
             return Err("two rounds differ".into());
         }
         rounds = rounds.saturating_add(1);
     }
-    let each = start.elapsed().div_f64(f64::from(rounds.max(1))).as_secs_f64();
-    let many = f64::from(u32::try_from(events.len())?);
-    writeln!(
-        std::io::stdout(),
-        "{count} rules compiled in {compiled:.1?}, {} bytes each; {:.0} events a second, \
-         {matches} matches in {} events",
-        bytes.checked_div(count).unwrap_or_default(),
-        many / each,
-        events.len(),
-    )?;
-    Ok(())
+    Ok(f64::from(rounds) / start.elapsed().as_secs_f64())
 }
 
 /// The memory of this process, in bytes.
