@@ -10,6 +10,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::http::HttpError;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
 use reqwest::redirect;
@@ -21,29 +22,27 @@ const LONGEST: usize = 8 << 20;
 
 /// For the services of AWS, through the proxy of the environment if there is one.
 pub(super) fn services() -> SharedHttpClient {
-    Carrier::new(reqwest::Client::builder())
+    client(reqwest::Client::builder())
 }
 
 /// For what hands out credentials next door: no proxy, no certificates.
 pub(super) fn neighbours() -> SharedHttpClient {
-    Carrier::new(reqwest::Client::builder().no_proxy().tls_certs_only([]))
+    client(reqwest::Client::builder().no_proxy().tls_certs_only([]))
+}
+
+fn client(builder: reqwest::ClientBuilder) -> SharedHttpClient {
+    let builder = builder
+        .http1_only()
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT);
+    SharedHttpClient::new(Carrier { client: builder.build().ok() })
 }
 
 #[derive(Debug, Clone)]
 struct Carrier {
     /// Nothing where it could not be made; each call says so.
     client: Option<reqwest::Client>,
-}
-
-impl Carrier {
-    fn new(builder: reqwest::ClientBuilder) -> SharedHttpClient {
-        let builder = builder
-            .http1_only()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT);
-        SharedHttpClient::new(Self { client: builder.build().ok() })
-    }
 }
 
 impl HttpClient for Carrier {
@@ -92,7 +91,8 @@ async fn exchange(
         }
         body.extend_from_slice(&chunk);
     }
-    let status = status.try_into().map_err(|_| user("a status that is none"))?;
+    let status =
+        status.try_into().map_err(|error: HttpError| ConnectorError::user(error.into()))?;
     let mut response = HttpResponse::new(status, SdkBody::from(body));
     for (name, value) in &headers {
         // A value that is no text is nothing that a service of AWS says.
@@ -115,4 +115,56 @@ fn failed(error: reqwest::Error) -> ConnectorError {
 
 fn user(text: &'static str) -> ConnectorError {
     ConnectorError::user(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// What becomes of a call that a server answers with this.
+    async fn answered(answer: Vec<u8>) -> Result<HttpResponse, ConnectorError> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _question = stream.read(&mut [0; 1024]).unwrap();
+            // Whoever has read enough may hang up.
+            let _sent = stream.write_all(&answer);
+        });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let response = exchange(&client, &HttpRequest::get(url).unwrap()).await;
+        drop(client);
+        server.join().unwrap();
+        response
+    }
+
+    #[tokio::test]
+    async fn an_answer_comes_with_its_status_its_headers_and_its_body() {
+        let answer = b"HTTP/1.1 418 x\r\nDate: now\r\nContent-Length: 2\r\n\r\nhi";
+        let response = answered(answer.to_vec()).await.unwrap();
+        assert_eq!(response.status().as_u16(), 418);
+        assert_eq!(response.headers().get("date"), Some("now"));
+        assert_eq!(response.body().bytes(), Some(&b"hi"[..]));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_cut_off_may_be_asked_for_again() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi";
+        let error = answered(answer.to_vec()).await.unwrap_err();
+        assert_eq!(error.as_other(), Some(ErrorKind::TransientError), "{error:?}");
+        let error = answered(Vec::new()).await.unwrap_err();
+        assert!(error.is_io(), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_given_up() {
+        let mut answer = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        answer.resize(LONGEST + 4096, b'x');
+        let error = answered(answer).await.unwrap_err();
+        assert!(format!("{error:?}").contains("longer than"), "{error:?}");
+    }
 }
