@@ -21,8 +21,12 @@ pub(super) struct Load {
     at: Option<Duration>,
     ticks: Ticks,
     used: Used,
+    fits: Fits,
 }
 
+/// Whether a process is named, with the `comm` that it had when that was found out: to ask for its
+/// program costs more than all the rest of a look, and who runs another program has another `comm`.
+type Fits = BTreeMap<(u32, u64), (String, bool)>;
 /// Ticks by process and the time of its start, since a number may be used again.
 type Ticks = BTreeMap<(u32, u64), u64>;
 /// Microseconds by unit.
@@ -36,6 +40,7 @@ impl Load {
             at: None,
             ticks: Ticks::new(),
             used: Used::new(),
+            fits: Fits::new(),
         }
     }
 
@@ -55,22 +60,27 @@ impl Load {
     }
 
     /// Microseconds that the named processes used since the last look, and their ticks now.
-    fn of_processes(&self, files: &mut Files) -> Result<(u64, Ticks), String> {
+    fn of_processes(&mut self, files: &mut Files) -> Result<(u64, Ticks), String> {
         let mut now = Ticks::new();
         if self.processes.is_empty() {
             return Ok((0, now));
         }
+        let (names, mut fits) = (&self.processes, Fits::new());
+        let known = std::mem::take(&mut self.fits);
         walk(files, |process, files| {
-            let program = program(process, files);
-            let fits = |name: &String| {
-                let comm = name.get(..COMM).unwrap_or(name);
-                process.comm == comm || program.as_ref() == Some(name)
+            let key = (process.pid, process.started);
+            let before = known.get(&key).filter(|(comm, _)| *comm == process.comm);
+            let is_named = match before {
+                Some((_, is_named)) => *is_named,
+                None => is_named(names, process, files),
             };
-            if self.processes.iter().any(fits) {
-                now.insert((process.pid, process.started), process.ticks);
+            fits.insert(key, (process.comm.clone(), is_named));
+            if is_named {
+                now.insert(key, process.ticks);
             }
             Ok(())
         })?;
+        self.fits = fits;
         // What one that is new here used before the last look is not known, unless it was
         // started since.
         let last = self.at.map_or(0, |at| at.as_secs().saturating_mul(TICKS));
@@ -107,6 +117,14 @@ impl Load {
         }
         Ok((sum, now))
     }
+}
+
+fn is_named(names: &[String], process: &Process, files: &Files) -> bool {
+    let is_comm = |name: &String| process.comm == name.get(..COMM).unwrap_or(name);
+    if names.iter().any(is_comm) {
+        return true;
+    }
+    program(process, files).is_some_and(|program| names.contains(&program))
 }
 
 /// The base name of the file of a process's program. Threads of the kernel and processes that have
