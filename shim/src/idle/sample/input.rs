@@ -5,6 +5,9 @@
 //! editor), which counts as somebody who does something for as long as it runs. A bare tunnel
 //! (`ssh -N`) is none. The kernel notes when a terminal was last typed into as the access time of
 //! its file, in steps of eight seconds.
+//!
+//! A desktop is a session of logind (`/run/systemd/sessions`) in which nobody can see, without
+//! tools of that desktop, when somebody last did something: while there is one, it is not known.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -18,6 +21,13 @@ use crate::idle::files::{Files, Trouble};
 
 /// How often all processes are looked at, at most: that costs ten microseconds for each.
 const WALK_EVERY: Duration = Duration::from_secs(10);
+
+/// Where logind keeps what it knows of sessions.
+const SESSIONS: &str = "run/systemd/sessions";
+/// More than such a file has, in bytes.
+const LONGEST: u64 = 16 << 10;
+/// Types of sessions that are desktops (sd_session_get_type(3)).
+const DESKTOPS: [&str; 3] = ["x11", "wayland", "mir"];
 
 /// Programs that hold a console while nobody is logged in there.
 const GREETERS: [&str; 7] =
@@ -77,6 +87,9 @@ impl Input {
         if self.commands > 0 {
             return Ok(Reading::Value(0.0));
         }
+        if let Some(desktop) = desktop(files)? {
+            return Err(format!("session `{desktop}` is a desktop, whose input cannot be seen"));
+        }
         let last = self.terminals.values().map(|terminal| terminal.active).max();
         Ok(match last {
             Some(last) => Reading::Value(at.saturating_sub(last).as_secs_f64()),
@@ -98,6 +111,37 @@ impl Input {
         self.consoles.dedup();
         Ok(())
     }
+}
+
+/// A desktop that somebody is logged in at, by the name of its session. Where there is no logind,
+/// there is no such session.
+fn desktop(files: &mut Files) -> Result<Option<String>, Trouble> {
+    let names = match files.names(SESSIONS) {
+        Err(trouble) if trouble.is_missing() => return Ok(None),
+        names => names?,
+    };
+    // Beside the file of a session stands a pipe, `ID.ref`.
+    for name in names.into_iter().filter(|name| !name.contains('.')) {
+        match files.head(&format!("{SESSIONS}/{name}"), LONGEST) {
+            Ok(text) if is_desktop(&text) => return Ok(Some(name)),
+            Ok(_) => {}
+            Err(trouble) if trouble.is_missing() => {}
+            Err(trouble) => return Err(trouble),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a session is a desktop of a user (`session_save` in systemd's logind-session.c). One
+/// that is closing has nobody before it, and that of a greeter waits for somebody.
+fn is_desktop(session: &str) -> bool {
+    let value = |key: &str| {
+        let mut lines = session.lines();
+        lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_default()
+    };
+    value("CLASS").starts_with("user")
+        && DESKTOPS.contains(&value("TYPE"))
+        && value("STATE") != "closing"
 }
 
 /// The console that a process of somebody logged in holds (admin-guide/devices.txt).
@@ -127,6 +171,27 @@ fn is_command(title: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn idle_a_desktop_is_told_from_terminals_greeters_and_what_is_left_of_one() {
+        for (class, kind, state, expected) in [
+            ("user", "wayland", "active", true),
+            ("user", "x11", "online", true),
+            ("user-early", "x11", "active", true),
+            ("user", "tty", "active", false),
+            ("user", "unspecified", "active", false),
+            ("user", "x11", "closing", false),
+            ("greeter", "wayland", "active", false),
+            ("manager", "unspecified", "active", false),
+        ] {
+            let text = format!(
+                "# This is private data. Do not parse.\nUID=1000\nUSER=ubuntu\nACTIVE=1\n\
+                 STATE={state}\nREMOTE=0\nTYPE={kind}\nORIGINAL_TYPE=x11\nCLASS={class}\n"
+            );
+            assert_eq!(is_desktop(&text), expected, "{text}");
+        }
+        assert!(!is_desktop(""));
+    }
 
     #[test]
     fn idle_a_command_over_ssh_is_told_from_a_login_and_from_a_tunnel() {

@@ -260,6 +260,21 @@ fn idle_sessions_are_terminals_consoles_and_commands_over_ssh() {
 }
 
 #[test]
+fn idle_a_desktop_whose_input_nobody_sees_is_never_called_idle() {
+    let machine = Machine::new();
+    let mut sampler = machine.sampler(&[Monitor::Input]);
+    machine.typed("dev/pts/0", 100);
+    machine.put("run/systemd/sessions/1", "STATE=active\nTYPE=tty\nCLASS=user\nTTY=pts/0\n");
+    machine.put("run/systemd/sessions/1.ref", "TYPE=x11\nCLASS=user\n");
+    assert_eq!(one(&mut sampler, 4000), Reading::Value(3900.0));
+    machine.put("run/systemd/sessions/c2", "STATE=online\nTYPE=wayland\nCLASS=user\n");
+    let text = "session `c2` is a desktop, whose input cannot be seen";
+    assert_eq!(one(&mut sampler, 4010), Reading::Unknown(text.into()));
+    machine.put("run/systemd/sessions/c2", "STATE=closing\nTYPE=wayland\nCLASS=user\n");
+    assert_eq!(one(&mut sampler, 4020), Reading::Value(3920.0));
+}
+
+#[test]
 fn idle_named_processes_and_units_add_up_and_what_does_not_run_is_0() {
     let machine = Machine::new();
     let mut sampler = machine.wanting(Wanted {
