@@ -1,5 +1,6 @@
 //! `snooze idle`.
 
+mod record;
 pub(crate) mod standing;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub(crate) enum Verb {
     /// where it never would
     #[command(after_help = "Example: snooze idle simulate trace.jsonl --settings snoozed.json")]
     Simulate(Simulate),
+    Record(record::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,6 +70,7 @@ pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
     match verb {
         Verb::Explain => explain(context),
         Verb::Simulate(args) => simulate(args, context),
+        Verb::Record(args) => record::run(args, context),
     }
 }
 

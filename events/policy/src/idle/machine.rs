@@ -144,6 +144,8 @@ pub struct Idle {
     restarted: bool,
     last: Option<Duration>,
     latest: Option<Judgement>,
+    /// The last moment by the wall clock, and what kept the instance up that no setting says.
+    looked: Option<(Timestamp, Vec<String>)>,
     spans: VecDeque<Span>,
 }
 
@@ -160,6 +162,7 @@ impl Idle {
             restarted: false,
             last: None,
             latest: None,
+            looked: None,
             spans: VecDeque::new(),
         }
     }
@@ -210,6 +213,7 @@ impl Idle {
             self.started = at.boot;
             self.wake("it was suspended", at, &mut effects);
         }
+        self.looked = Some((at.wall, seen.holds.clone()));
         seen.holds.extend(self.young(at));
         seen.holds.extend(hours::hold(&self.settings.hours, at.wall));
         let judgement = judge(&self.settings, seen, self.phase != Phase::Active);
@@ -368,6 +372,8 @@ impl Idle {
         let mut view = self.report();
         let members = [
             ("enabled", json!(self.settings.enabled)),
+            ("looked", json!(self.looked.as_ref().map(|(at, _)| at.to_string()))),
+            ("held", json!(self.looked.as_ref().map(|(_, holds)| holds))),
             ("phase", json!(self.phase.as_str())),
             ("verdict", json!(latest.map(|latest| latest.agreement.verdict.as_str()))),
             ("decided_by", json!(latest.map(|latest| latest.agreement.decided_by.as_str()))),
