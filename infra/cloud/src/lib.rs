@@ -20,6 +20,8 @@ pub mod breakers;
 pub mod bus;
 #[cfg(feature = "ec2")]
 pub mod ec2;
+#[cfg(feature = "ec2-query")]
+pub mod ec2_query;
 #[cfg(feature = "envelope")]
 pub mod envelope;
 #[cfg(feature = "fake")]
@@ -42,7 +44,7 @@ pub mod policies;
 pub mod queue;
 #[cfg(feature = "secrets")]
 pub mod secrets;
-#[cfg(any(feature = "bus", feature = "queue", feature = "secrets"))]
+#[cfg(any(feature = "bus", feature = "ec2-query", feature = "queue", feature = "secrets"))]
 mod signed;
 #[cfg(feature = "topic")]
 pub mod topic;

@@ -1,5 +1,5 @@
-//! Calls of services that speak AWS JSON, signed with version 4, where the SDK of the service
-//! would weigh more in the daemon than the few calls of it that are made.
+//! Calls of services that speak AWS JSON, or take forms as EC2 does, signed with version 4, where
+//! the SDK of the service would weigh more in the daemon than the few calls of it that are made.
 //!
 //! What carries a call is what carries those of the SDKs: their retries, time limits, credentials,
 //! correction of the clock and HTTP client, by the same settings.
@@ -41,7 +41,7 @@ use serde_json::Value;
 use crate::error::Kind;
 use crate::{Aws, CloudError};
 
-/// A service that speaks AWS JSON.
+/// A service that speaks AWS JSON, or takes forms.
 #[derive(Debug)]
 pub(crate) struct Service {
     /// Its name in settings: `Secrets Manager` is led elsewhere by
@@ -49,11 +49,20 @@ pub(crate) struct Service {
     pub(crate) name: &'static str,
     /// Its name in addresses and signatures.
     pub(crate) host: &'static str,
-    /// What stands before the name of a call in `X-Amz-Target`.
+    /// What stands before the name of a call in `X-Amz-Target`; of forms, the version of the API.
     pub(crate) target: &'static str,
-    /// The `Content-Type` of its version of AWS JSON.
+    /// The `Content-Type` of its version of AWS JSON, or of forms.
     pub(crate) content: &'static str,
 }
+
+impl Service {
+    fn takes_forms(&self) -> bool {
+        self.content == FORM
+    }
+}
+
+/// Forms in, XML out: the query protocol of EC2.
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
 /// AWS JSON 1.0.
 #[cfg(feature = "queue")]
@@ -72,14 +81,15 @@ pub(crate) struct Client {
 
 #[derive(Debug)]
 struct Question {
-    target: String,
+    /// Nothing where the body names the call.
+    target: Option<String>,
     content: &'static str,
     body: String,
     /// How long all of the call may take, where it is not the usual.
     limit: Option<Duration>,
 }
 
-/// What was answered: never shown, since it may be a secret.
+/// What was answered: never shown, since it may be a secret. XML is a text.
 struct Answer(Value);
 
 impl fmt::Debug for Answer {
@@ -100,7 +110,7 @@ impl Client {
     /// # Errors
     /// It failed, or its answer is no JSON. Nothing of the answer stands in the error.
     pub(crate) async fn call(&self, call: &'static str, body: &Value) -> Result<Value, CloudError> {
-        self.ask(call, body, None).await
+        self.send(call, Some(self.target(call)), body.to_string(), None).await
     }
 
     /// Makes a call that may take so long.
@@ -114,22 +124,44 @@ impl Client {
         call: &'static str,
         body: &Value,
     ) -> Result<Value, CloudError> {
-        self.ask(call, body, Some(limit)).await
+        self.send(call, Some(self.target(call)), body.to_string(), Some(limit)).await
     }
 
-    async fn ask(
+    /// Makes a call with a form, and answers with XML.
+    ///
+    /// # Errors
+    /// It failed, or its answer is no text.
+    #[cfg(feature = "ec2-query")]
+    pub(crate) async fn form(
         &self,
         call: &'static str,
-        body: &Value,
+        fields: &[(&str, &str)],
+    ) -> Result<String, CloudError> {
+        let own = [("Action", call), ("Version", self.service.target)];
+        let fields = own.iter().chain(fields);
+        let fields: Vec<_> =
+            fields.map(|(key, value)| format!("{key}={}", encoded(value))).collect();
+        let answer = self.send(call, None, fields.join("&"), None).await?;
+        Ok(answer.as_str().unwrap_or_default().to_owned())
+    }
+
+    fn target(&self, call: &str) -> String {
+        format!("{}.{call}", self.service.target)
+    }
+
+    async fn send(
+        &self,
+        call: &'static str,
+        target: Option<String>,
+        body: String,
         limit: Option<Duration>,
     ) -> Result<Value, CloudError> {
         let Some(operation) = &self.operation else {
             let text = "the settings name no Region";
             return Err(CloudError::new(call, Kind::Invalid, "NotSent", text));
         };
-        let Service { target, content, .. } = self.service;
-        let target = format!("{target}.{call}");
-        let answer = operation.invoke(Question { target, content, body: body.to_string(), limit });
+        let content = self.service.content;
+        let answer = operation.invoke(Question { target, content, body, limit });
         answer.await.map(|answer| answer.0).map_err(|error| CloudError::of(call, &error))
     }
 }
@@ -208,7 +240,8 @@ fn operation(
     if let Some(version) = aws.behavior_version() {
         builder = builder.behavior_version(version);
     }
-    builder.serializer(request).deserializer(answer).build()
+    let is_xml = service.takes_forms();
+    builder.serializer(request).deserializer(move |response| answer(response, is_xml)).build()
 }
 
 /// Where the service is: where the settings say, or at its public address.
@@ -232,7 +265,7 @@ fn endpoint(aws: &Aws, service: &Service, region: &str) -> String {
 }
 
 /// The public address of a service (the endpoint rules of the SDKs of SSM 1.133, Secrets Manager
-/// 1.125, SQS 1.119 and EventBridge 1.127).
+/// 1.125, SQS 1.119, EventBridge 1.127 and EC2 1.274).
 fn public(host: &str, region: &str, fips: bool, dual_stack: bool) -> String {
     let (suffix, dual) = match region.split('-').collect::<Vec<_>>().as_slice() {
         ["cn", ..] => ("amazonaws.com.cn", "api.amazonwebservices.com.cn"),
@@ -246,7 +279,7 @@ fn public(host: &str, region: &str, fips: bool, dual_stack: bool) -> String {
     let suffix = if dual_stack { dual } else { suffix };
     // In the government's Regions the usual address is one for FIPS.
     let usual = region.starts_with("us-gov-")
-        && (host == "events" || matches!(host, "ssm" | "sqs") && !dual_stack);
+        && (host == "events" || matches!(host, "ec2" | "ssm" | "sqs") && !dual_stack);
     let fips = if fips && !usual { "-fips" } else { "" };
     format!("https://{host}{fips}.{region}.{suffix}")
 }
@@ -260,11 +293,23 @@ fn request(question: Question) -> Result<HttpRequest, BoxError> {
     let headers = request.headers_mut();
     headers.try_insert("content-type", content)?;
     headers.try_insert("content-length", length)?;
-    headers.try_insert("x-amz-target", target)?;
+    if let Some(target) = target {
+        headers.try_insert("x-amz-target", target)?;
+    }
     Ok(request)
 }
 
-fn answer(response: &HttpResponse) -> Result<Answer, OrchestratorError<ErrorMetadata>> {
+fn answer(
+    response: &HttpResponse,
+    is_xml: bool,
+) -> Result<Answer, OrchestratorError<ErrorMetadata>> {
+    if is_xml {
+        let text = response.body().bytes().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        return match text {
+            Some(text) if response.status().is_success() => Ok(Answer(text.into())),
+            text => Err(OrchestratorError::operation(refused(text.unwrap_or_default()))),
+        };
+    }
     let body = match response.body().bytes() {
         // Calls that have nothing to say answer so.
         None | Some([]) => Some(Value::Null),
@@ -296,6 +341,44 @@ fn refusal(response: &HttpResponse, body: &Value) -> ErrorMetadata {
         refusal = refusal.custom("aws_request_id", id);
     }
     refusal.build()
+}
+
+/// What XML that refuses says (EC2 API reference, "Error codes", checked 2026-11).
+fn refused(xml: &str) -> ErrorMetadata {
+    let mut refusal = ErrorMetadata::builder();
+    if let Some(code) = between(xml, "Code") {
+        refusal = refusal.code(code);
+    }
+    if let Some(text) = between(xml, "Message") {
+        refusal = refusal.message(text);
+    }
+    if let Some(id) = between(xml, "RequestID") {
+        refusal = refusal.custom("aws_request_id", id);
+    }
+    refusal.build()
+}
+
+/// The text of the first element of this name, without the marks of XML.
+pub(crate) fn between(xml: &str, name: &str) -> Option<String> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    let marks = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    Some(marks.iter().fold(text.to_owned(), |text, (mark, plain)| text.replace(mark, plain)))
+}
+
+/// A value as forms hold it: all but letters, digits and `-_.~` by their bytes (RFC 3986).
+#[cfg(feature = "ec2-query")]
+fn encoded(value: &str) -> String {
+    let mut encoded = String::new();
+    for byte in value.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 #[cfg(test)]

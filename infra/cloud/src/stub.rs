@@ -1,4 +1,4 @@
-//! A service of AWS on a loopback port that speaks JSON, for the tests of adapters that have
+//! A service of AWS on a loopback port that speaks JSON or forms, for the tests of adapters that have
 //! few calls.
 
 use std::collections::BTreeMap;
@@ -25,6 +25,11 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// The body of a call that is a form.
+    pub(crate) fn form(&self) -> &str {
+        self.body.as_str().unwrap_or_default()
+    }
+
     /// The id of the key that it is signed with.
     pub(crate) fn key(&self) -> &str {
         let signed = &self.headers["authorization"];
@@ -107,7 +112,9 @@ fn parse(bytes: &[u8]) -> Option<(Asked, usize)> {
     let headers: BTreeMap<String, String> =
         lines.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
     let length = head + headers.get("content-length").map_or(0, |text| text.parse().unwrap());
-    let body = serde_json::from_slice(bytes.get(head..length)?).unwrap_or_default();
+    let body = bytes.get(head..length)?;
+    let text = || Value::String(String::from_utf8_lossy(body).into_owned());
+    let body = serde_json::from_slice(body).unwrap_or_else(|_| text());
     let target = headers.get("x-amz-target").map_or("", |target| target.as_str());
     let call = target.rsplit('.').next().unwrap_or_default().to_owned();
     Some((Asked { call, headers, body }, length))
