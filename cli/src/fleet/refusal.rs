@@ -74,6 +74,7 @@ fn permissions(operation: &str) -> Option<String> {
         | "Unsubscribe"
         | "GetTopicAttributes"
         | "GetSubscriptionAttributes" => "sns",
+        "GetParameter" => "ssm",
         "GetQueueUrl" | "GetQueueAttributes" | "ListQueues" => "sqs",
         _ => return None,
     };

@@ -4,14 +4,17 @@ mod prices;
 mod report;
 #[cfg(test)]
 mod samples;
+mod spot;
 mod stops;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::json;
+use snooze_cloud::secrets::Secrets;
 use snooze_policy::ledger::Incident;
+use snooze_policy::{SecretRef, secret_reference};
 use snoozed::exit;
 
 use super::{Fleet, KEEP, timing};
@@ -20,6 +23,7 @@ use crate::failure::Failure;
 use crate::{files, screen};
 use prices::Prices;
 use report::Report;
+use spot::History;
 
 /// So many incidents of the ledger are looked at; more would be a fleet of another kind.
 const MOST: u32 = 50_000;
@@ -43,9 +47,11 @@ Such hours are no savings; they stand as `HOURS MORE` and `USD MORE`, which is t
 be.
 
 In USD: hours times the price that you give with `--prices`, for its Region, type and way of
-buying. Nothing is guessed: an instance type without a price has hours and no USD. Prices change,
-Spot prices all the time, and discounts (Savings Plans, reservations) are paid for whether an
-instance runs or not: give the price that you would really have paid.
+buying; with `--spot-prices`, for a Spot instance without a given price, the average of what EC2
+tells for its type and zone, with Linux, over the time in which it was or may have been stopped
+(EC2 knows 90 days). Nothing is guessed: an instance type without a price has hours and no USD.
+Prices change, and discounts (Savings Plans, reservations) are paid for whether an instance runs
+or not: give the price that you would really have paid.
 
 Not counted: EBS volumes, snapshots, Elastic IP addresses, load balancers and licences by the
 month, which cost the same while an instance is stopped; what a start costs in time; what
@@ -61,6 +67,7 @@ The ledger forgets an incident after 90 days, unless the stack says otherwise.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples: snooze savings --since 30d --prices prices.json
+          snooze savings --prices ssm:/cloudsnooze/prices --spot-prices
           snooze savings --method
 
 Prices are USD an hour, in a file such as
@@ -69,9 +76,12 @@ pub(crate) struct Args {
     /// How far back, such as `12h` or `30d`, or since which day or moment, such as `2026-11-01`
     #[arg(long, default_value = "30d", value_parser = timing::since, value_name = "SPAN|DATE")]
     since: timing::Since,
-    /// A file with prices; without it, hours are counted and no USD
-    #[arg(long, value_name = "FILE")]
-    prices: Option<PathBuf>,
+    /// A file with prices, or a parameter that holds one; without it, hours are counted and no USD
+    #[arg(long, value_name = "FILE|ssm:NAME")]
+    prices: Option<String>,
+    /// Ask EC2 what Spot instances would have cost whose price is not given
+    #[arg(long)]
+    spot_prices: bool,
     /// Only say how it is counted, what is not counted, and what is not known
     #[arg(long)]
     method: bool,
@@ -82,17 +92,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         screen::show(context.json, &json!({ "method": METHOD }), |_| METHOD.to_owned())?;
         return Ok(exit::OK);
     }
-    let prices = match &args.prices {
-        None => Prices::default(),
-        Some(path) => Prices::read(&files::read_json(path)?)
-            .map_err(|faults| Failure::file(path.display(), faults.join("\n  ")))?,
-    };
     let now = Timestamp::now();
     let since = args.since.before(now);
     if since >= now {
         return Err(Failure::usage("`--since` lies ahead"));
     }
     let fleet = Fleet::connect(context)?;
+    let prices = args.prices.as_ref().map_or(Ok(Prices::default()), |from| prices(&fleet, from))?;
     // A stop that was ordered before may last into this time.
     let from = timing::before(now, KEEP).min(since);
     let (table, name) = (fleet.incidents(), fleet.name("incidents"));
@@ -106,6 +112,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         .filter_map(|known| Some((known.facts.id?.as_str().to_owned(), known.last_seen?)))
         .collect();
     let stops = stops::stops(&incidents, &heard, (since, now));
+    let prices = match args.spot_prices {
+        true => {
+            let history = History::read(&fleet, &stops, &prices);
+            prices.and_of_spot(history)
+        }
+        false => prices,
+    };
     let losses = stops::losses(&incidents, since);
     let report = Report::of(&stops, losses, &prices, fleet.region(), (since, now));
     screen::show(context.json, &report.data(), |_| {
@@ -113,4 +126,19 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
         report.person() + if is_cut { &cut } else { "" } + LAST_WORDS
     })?;
     Ok(exit::OK)
+}
+
+/// The prices of a file, or of a parameter.
+fn prices(fleet: &Fleet, from: &str) -> Result<Prices, Failure> {
+    let value = match secret_reference(from) {
+        Some(parameter @ SecretRef::Ssm(_)) => {
+            let secrets = Secrets::new(fleet.aws());
+            let text = fleet.ask("read the prices", from, secrets.read(&parameter))?;
+            serde_json::from_str(&text)
+                .map_err(|source| Failure::file(from, format!("is not JSON: {source}")))?
+        }
+        Some(SecretRef::Credential(_) | SecretRef::Env(_) | SecretRef::SecretsManager(_))
+        | None => files::read_json(Path::new(from))?,
+    };
+    Prices::read(&value).map_err(|faults| Failure::file(from, faults.join("\n  ")))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::spot::History;
 use super::stops::Stop;
 
 /// No hour of any instance costs more, in USD; what is more is a slip.
@@ -11,7 +12,11 @@ const MOST: f64 = 10_000.0;
 
 /// USD an hour, by Region, type and how the instance is bought.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Prices(BTreeMap<(String, String, bool), f64>);
+pub(super) struct Prices {
+    given: BTreeMap<(String, String, bool), f64>,
+    /// What EC2 tells of Spot instances whose price is not given.
+    spot: Option<History>,
+}
 
 impl Prices {
     /// Reads `{"eu-central-1": {"m5.large": 0.115, "c7g.large": {"on-demand": 0.08, "spot": 0.03}}}`.
@@ -53,19 +58,25 @@ impl Prices {
                 }
             }
         }
-        if faults.is_empty() { Ok(Self(prices)) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { given: prices, spot: None }) } else { Err(faults) }
     }
 
-    /// No price is known.
+    /// Takes what EC2 tells where no price is given.
+    pub(super) fn and_of_spot(self, history: History) -> Self {
+        Self { spot: Some(history), ..self }
+    }
+
+    /// No price is given, and none was asked for.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.given.is_empty() && self.spot.is_none()
     }
 
     /// USD an hour of what was stopped; `region` is where it was if it does not say. `None` where
     /// no price is given: none is guessed.
     pub(super) fn of(&self, stop: &Stop, region: &str) -> Option<f64> {
-        let region = stop.region.as_deref().unwrap_or(region);
-        self.0.get(&(region.to_owned(), stop.kind.clone()?, stop.spot)).copied()
+        let place = stop.region.as_deref().unwrap_or(region);
+        let given = self.given.get(&(place.to_owned(), stop.kind.clone()?, stop.spot));
+        given.copied().or_else(|| self.spot.as_ref()?.of(stop, region))
     }
 }
 
@@ -86,6 +97,7 @@ mod tests {
             let stop = Stop {
                 kind: kind.map(str::to_owned),
                 region: region.map(str::to_owned),
+                zone: None,
                 spot,
                 policy: "nights".to_owned(),
                 from: moment,

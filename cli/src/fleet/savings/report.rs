@@ -197,7 +197,7 @@ impl Report {
 
     fn prices_that_lack(&self) -> String {
         if !self.with_prices {
-            return "no prices: `--prices FILE` tells what an hour costs\n".to_owned();
+            return "no prices: `--prices` tells what an hour costs\n".to_owned();
         }
         let hours = self.total.unpriced();
         let names = self.unpriced.iter().map(|name| text::shown(name)).collect::<Vec<_>>();
@@ -352,7 +352,7 @@ mod tests {
             report.data()["total"]["known"],
             json!({ "hours": 34.0, "usd": 2.6, "unpriced_hours": 8.0 })
         );
-        assert!(sample(&json!({})).person().contains("no prices: `--prices FILE`"));
+        assert!(sample(&json!({})).person().contains("no prices: `--prices`"));
     }
 
     #[test]
@@ -402,6 +402,7 @@ mod tests {
         Stop {
             kind: Some(kind.to_owned()),
             region: None,
+            zone: None,
             spot: false,
             policy: "nights".to_owned(),
             from: at(from),

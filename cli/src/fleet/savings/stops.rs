@@ -23,6 +23,8 @@ pub(super) struct Stop {
     pub(super) kind: Option<String>,
     /// Its Region, where it is known.
     pub(super) region: Option<String>,
+    /// Its Availability Zone, where it is known.
+    pub(super) zone: Option<String>,
     /// It was a Spot instance.
     pub(super) spot: bool,
     /// The policy that stopped it.
@@ -114,6 +116,7 @@ fn stop(
     Some(Stop {
         kind: machine.kind,
         region: machine.region,
+        zone: machine.zone,
         spot: machine.lifecycle.as_deref() == Some("spot"),
         policy,
         from,

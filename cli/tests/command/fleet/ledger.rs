@@ -131,13 +131,50 @@ async fn savings_are_what_the_ledger_tells_of_stops_and_losses() {
     }
 }
 
+// S0-69
+#[tokio::test]
+async fn prices_come_from_a_parameter_and_those_of_spot_instances_from_ec2() {
+    let cloud = Cloud::start().await;
+    stop_of(&cloud, "spot").await;
+    let table = r#"{"Parameter":{"Value":"{\"eu-central-1\":{\"m7g.large\":{\"spot\":0.04}}}"}}"#;
+    cloud.server.answer("GetParameter", 200, table);
+    let args = ["savings", "--prices", "ssm:/fleet/prices"];
+    let told = cloud.snooze(&args).await;
+    assert!(told.out.contains("m7g.large spot, eu-central-1  1      10.0   0.40"), "{told:?}");
+    let history = "<DescribeSpotPriceHistoryResponse><spotPriceHistorySet><item>\
+                   <spotPrice>0.0300</spotPrice><timestamp>2026-01-01T00:00:00.000Z</timestamp>\
+                   </item></spotPriceHistorySet><nextToken/></DescribeSpotPriceHistoryResponse>";
+    cloud.server.answer("DescribeSpotPriceHistory", 200, history);
+    let told = cloud.snooze(&[&args[..], &["--spot-prices"]].concat()).await;
+    assert!(told.out.contains("  0.40"), "what is given counts: {told:?}");
+    assert_eq!(cloud.server.count("DescribeSpotPriceHistory"), 0);
+    let told = cloud.snooze(&["savings", "--spot-prices"]).await;
+    assert!(told.out.contains("m7g.large spot, eu-central-1  1      10.0   0.30"), "{told:?}");
+    // Not allowed: said, and the hours are there.
+    let refused = "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>no\
+                   </Message></Error></Errors></Response>";
+    cloud.server.answer("DescribeSpotPriceHistory", 403, refused);
+    let told = cloud.snooze(&["savings", "--spot-prices"]).await;
+    assert_eq!(told.code, 0);
+    assert!(told.err.contains("no Spot prices of m7g.large in eu-central-1a: "), "{told:?}");
+    assert!(told.out.contains("m7g.large spot, eu-central-1  1      10.0   -"), "{told:?}");
+    cloud.server.answer("GetParameter", 400, r#"{"__type":"ParameterNotFound"}"#);
+    assert_eq!(cloud.snooze(&args).await.code, 8);
+}
+
 /// Has an idle instance in the table that was stopped for ten hours.
 async fn stop(cloud: &Cloud) {
+    stop_of(cloud, "on-demand").await;
+}
+
+/// The same of one that was bought so.
+async fn stop_of(cloud: &Cloud, lifecycle: &str) {
     let now = Timestamp::now();
     let ago = |hours: i64| (now - jiff::SignedDuration::from_hours(hours)).to_string();
     let stored: Incident = serde_json::from_value(json!({
         "schema": 1, "id": format!("{ID}/idle/1"), "instance": ID,
-        "machine": { "type": "m7g.large", "region": "eu-central-1", "lifecycle": "on-demand" },
+        "machine": { "type": "m7g.large", "region": "eu-central-1",
+            "zone": "eu-central-1a", "lifecycle": lifecycle },
         "event": { "specversion": "1.0", "id": "e-2", "source": "cloudsnooze.shim",
             "type": "instance.idle", "time": ago(13), "subject": ID, "severity": 0,
             "schemaversion": "1", "data": {} },
