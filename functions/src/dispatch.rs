@@ -30,7 +30,7 @@ use snooze_event::wire::command::{Command, Kind};
 use snooze_event::wire::eventbridge;
 use snooze_event::{Event, EventType};
 use snooze_policy::Facts;
-use snooze_policy::ledger::{Claim, Incident, Opening, Shelf, claim};
+use snooze_policy::ledger::{Claim, Incident, Opening, Shelf, claim, idle_since};
 use tokio::task::JoinSet;
 use tokio::time;
 use tracing::{Instrument, error, info, info_span, warn};
@@ -451,11 +451,15 @@ impl Dispatch {
         });
         let now = clock.now();
         let opening = self.opening(event, facts.as_ref(), shelf, timeout);
+        let is_told = self.is_told(event, clock).await;
         let heard = judge::heard(event, known.others.iter().map(|stored| &stored.incident));
         let open = |id: &str| {
             let mut incident = Incident::open(id, opening, now);
             if let Some(report) = &heard {
                 incident.report(report, now);
+            }
+            if is_told {
+                incident.repeats();
             }
             incident
         };
@@ -481,6 +485,32 @@ impl Dispatch {
         }
         failures.extend(self.fan.settle(stored, clock).await);
         Ok(if is_new { Done::Opened(id) } else { Done::Joined(id) })
+    }
+
+    /// Whether an earlier incident of the same idleness told those who are to be told. Where that
+    /// cannot be read, they are told again.
+    async fn is_told(&self, event: &Event, clock: Clock) -> bool {
+        let (EventType::InstanceIdle, Some(id)) = (&event.kind, &event.instance) else {
+            return false;
+        };
+        let (now, since, claim) = (clock.now(), idle_since(event), claim(event));
+        if event.drill || since > claim.over_before(now) {
+            return false;
+        }
+        let others = self.fan.incidents.of_instance(id, since, OTHERS);
+        match clock.within(READ, "Query", others).await {
+            Ok(others) => {
+                let begins = |stored: &Stored| {
+                    let rest = stored.incident.id.strip_prefix(&claim.key);
+                    rest.is_some_and(|rest| rest.starts_with('/'))
+                };
+                others.iter().any(begins)
+            }
+            Err(error) => {
+                warn!(%error, "not known whether this idleness was told of before");
+                false
+            }
+        }
     }
 
     /// Adds a signal to an incident that is known, and what was missing when it was opened.

@@ -236,29 +236,38 @@ impl Record {
         if let Err(error) = self.instances.update(&instance).await {
             failures.push(Failure::of(Name::InstancesUnavailable, &error));
         }
-        if is_new && let Err(error) = self.back(id, instance.boot.as_deref(), event.time).await {
-            failures.push(Failure::of(Name::LedgerUnavailable, &error));
+        if is_new {
+            match self.back(id, instance.boot.as_deref(), event.time).await {
+                Ok(Some(stored)) => failures.extend(self.fan.settle(stored, clock).await),
+                Ok(None) => {}
+                Err(error) => failures.push(Failure::of(Name::LedgerUnavailable, &error)),
+            }
         }
         if failures.is_empty() { Ok("kept") } else { Err(failures) }
     }
 
     /// An instance that we stopped, and that says hello in another boot, runs again. EC2 tells
-    /// that too; its word may be lost.
+    /// that too; its word may be lost. Its daemon has read by now that its tags say it is stopped,
+    /// so that they may be set right.
     async fn back(
         &self,
         id: &InstanceId,
         boot: Option<&str>,
         at: Timestamp,
-    ) -> Result<(), CloudError> {
-        let Some(boot) = boot else { return Ok(()) };
+    ) -> Result<Option<Stored>, CloudError> {
+        let Some(boot) = boot else { return Ok(None) };
         let found = self.incidents.of_instance(id, Timestamp::UNIX_EPOCH, OTHERS).await?;
         let stopped = found.into_iter().find(|stored| stored.incident.stopped_at().is_some());
-        let Some(stored) = stopped else { return Ok(()) };
+        let Some(stored) = stopped else { return Ok(None) };
         let before = stored.incident.machine.as_ref().and_then(|machine| machine.boot.as_deref());
-        if before.is_some_and(|before| before != boot) {
-            self.incidents.change_from(stored, |incident| incident.back(at)).await?;
+        if before.is_none_or(|before| before == boot) {
+            return Ok(None);
         }
-        Ok(())
+        let change = |incident: &mut Incident| {
+            incident.back(at);
+            incident.greeted();
+        };
+        Ok(self.incidents.change_from(stored, change).await?.map(|((), stored)| stored))
     }
 
     async fn make(&self, id: &InstanceId) -> Result<(String, String), CloudError> {

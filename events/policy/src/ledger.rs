@@ -56,6 +56,8 @@ pub const COMMAND: &str = "command";
 pub const HEARTBEAT: &str = "heartbeat";
 /// The id of the task that tells the operators, where no policy does.
 pub const OPERATORS: &str = "operators";
+/// The id of the task that takes our word back that an instance is stopped.
+pub const RUNNING: &str = "running";
 
 /// One incident.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

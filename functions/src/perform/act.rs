@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use snooze_event::{Event, InstanceId};
-use snooze_policy::ledger::{Incident, Task, What};
+use snooze_policy::ledger::{Incident, RUNNING, Task, What};
 use snooze_policy::{ActionName, Facts};
 use tracing::warn;
 
@@ -46,6 +46,7 @@ pub(super) async fn act(work: &Work<'_>) -> Result<Did, Trouble> {
         ActionName::HibernateInstance => stops::stop(work, config, true).await,
         ActionName::TerminateInGroup => stops::terminate(work, config).await,
         ActionName::StartInstance => starts::start(work, config).await,
+        ActionName::Tag if work.task.id == RUNNING => starts::mark(work).await,
         ActionName::Tag => instances::tag(work, config).await,
         ActionName::SnapshotVolumes => instances::snapshot(work, config).await,
         ActionName::DrainTarget => instances::drain(work, config).await,

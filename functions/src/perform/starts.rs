@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use snooze_cloud::Kind;
 use snooze_cloud::ec2::Machine;
@@ -50,6 +51,36 @@ pub(super) async fn start(work: &Work<'_>, config: &Map<String, Value>) -> Resul
     }
 }
 
+/// Takes our word back that an instance is stopped, which somebody else started. A stop that was
+/// ordered meanwhile stands.
+pub(super) async fn mark(work: &Work<'_>) -> Result<Did, Trouble> {
+    let instance = work.instance()?;
+    let prefix = &work.perform.settings.tag_prefix;
+    let Some(machine) = look(work, &instance).await? else { return Ok(gone()) };
+    let back = work.incident.back_at().unwrap_or(work.now);
+    if machine.state != "running" || !is_of_stop_before(&machine, prefix, back) {
+        return Ok(Did::Skipped("its tags are of another stop, or of none".to_owned()));
+    }
+    let tags = [("Status", "Running".to_owned()), ("RestartTimestamp", written(back))];
+    let tags = tags.map(|(key, value)| (format!("{prefix}:{key}"), value));
+    match work.perform.through(EC2, work.now, work.perform.ec2.tag(&instance, &tags)).await {
+        Ok(()) => Ok(Did::Done("its tags say that it runs".to_owned())),
+        Err(Trouble::Cloud(error)) if error.kind == Kind::Missing => Ok(gone()),
+        Err(trouble) => Err(trouble),
+    }
+}
+
+/// Whether its tags say that we stopped it before this moment.
+fn is_of_stop_before(machine: &Machine, prefix: &str, back: Timestamp) -> bool {
+    let at = machine.tags.get(&format!("{prefix}:StopTimestamp"));
+    let at = at.and_then(|at| at.parse::<Timestamp>().ok());
+    is_stopped(&machine.tags, prefix) && at.is_none_or(|at| at <= back)
+}
+
+fn written(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// Why an instance is not to be started.
 fn forbidden(machine: &Machine, prefix: &str, event: &Event) -> Option<String> {
     if !is_stopped(&machine.tags, prefix) {
@@ -68,7 +99,7 @@ fn forbidden(machine: &Machine, prefix: &str, event: &Event) -> Option<String> {
 fn tags(prefix: &str, reason: &str, event: &Event, work: &Work<'_>) -> Vec<(String, String)> {
     let tags = [
         ("Status", "Running".to_owned()),
-        ("RestartTimestamp", work.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        ("RestartTimestamp", written(work.now)),
         ("RestartReason", reason.to_owned()),
         ("RestartedBy", event.source.clone()),
     ];

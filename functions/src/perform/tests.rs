@@ -18,7 +18,9 @@ use snooze_cloud::incidents::Incidents;
 use snooze_cloud::instances::{Instance, Instances};
 use snooze_cloud::web::Reach;
 use snooze_event::{Cause, Event, EventType, InstanceId, LossAction};
-use snooze_policy::ledger::{COMMAND, Claim, HEARTBEAT, Incident, Opening, Shelf, TaskState};
+use snooze_policy::ledger::{
+    COMMAND, Claim, HEARTBEAT, Incident, Opening, RUNNING, Shelf, TaskState,
+};
 use snooze_policy::{Facts, check};
 
 use super::{Perform, Settings};

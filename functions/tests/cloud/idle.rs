@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use snooze_cloud::fake::Fault;
 use snooze_functions::telemetry::Metric;
-use snooze_policy::ledger::{Finish, Incident, OPERATORS};
+use snooze_policy::ledger::{Finish, Incident, OPERATORS, RUNNING};
 
 use crate::stage::{ONE, STRANGER, Stage, state};
 
@@ -36,6 +36,23 @@ async fn an_idle_instance_is_an_incident_that_its_heartbeats_join() {
     // Still idle: somebody has to look again.
     stage.dispatch(&idle(&stage, 3660), 3661).await.unwrap();
     assert_eq!((stage.incidents().await.len(), stage.orders().len()), (2, 2));
+}
+
+#[tokio::test]
+async fn whoever_is_told_of_an_idleness_is_told_once_however_long_it_lasts() {
+    let notify = r#"{ "action": "stop-instance" }, { "action": "notify" }"#;
+    let stage = stage(&IDLE.replace(r#"{ "action": "stop-instance" }"#, notify)).await;
+    for hours in 0..3 {
+        let seconds = 3660 * hours;
+        stage.dispatch(&idle(&stage, seconds), seconds + 1).await.unwrap();
+    }
+    let mut incidents = stage.incidents().await;
+    incidents.sort_by_key(|incident| incident.opened_at);
+    let states = |task: &str| -> Vec<String> {
+        incidents.iter().map(|incident| state(incident, task)).collect()
+    };
+    assert_eq!(states(STOP), ["sent", "sent", "sent"]);
+    assert_eq!(states("idle/notify"), ["sent", "skipped", "skipped"]);
 }
 
 #[tokio::test]
@@ -144,7 +161,13 @@ async fn a_hello_in_another_boot_tells_too_that_the_instance_is_back() {
     let mut hello = stage.hello("instance.registered", ONE, 7200);
     hello["detail"]["data"]["boot"] = json!("b2");
     stage.record(&hello, 7201).await.unwrap();
-    assert_eq!(stage.incident().await.back_at(), Some(stage.at(7200)));
+    let incident = stage.incident().await;
+    assert_eq!(incident.back_at(), Some(stage.at(7200)));
+    // Its tags still say that it is stopped: once is enough to set them right.
+    assert_eq!(state(&incident, RUNNING), "sent");
+    stage.record(&hello, 7202).await.unwrap();
+    let orders = stage.orders();
+    assert_eq!(orders.iter().filter(|order| order.task == RUNNING).count(), 1, "{orders:?}");
 }
 
 async fn stage(policy: &str) -> Stage {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use snooze_event::{Event, EventId, EventType};
 use snooze_policy::Facts;
@@ -37,6 +38,8 @@ const TELLING: Duration = Duration::from_secs(5);
 /// How long the program of a local action may take.
 const ACTING: Duration = Duration::from_secs(300);
 /// Who tells of idleness: this instance.
+/// A start that was ordered so long before or after the kernel came up is that of this boot.
+const BOOTING: Duration = Duration::from_secs(300);
 const SHIM: &str = "cloudsnooze.shim";
 /// Who holds a lock on it keeps the instance up: `flock /run/cloudsnooze/keep-awake COMMAND`.
 const LOCK: &str = "keep-awake";
@@ -316,7 +319,10 @@ impl Daemon {
         self.idleness.is_known = true;
         let prefix = &self.idleness.monitor.idle().settings().tag_prefix;
         let tag = |name: &str| facts.tags.get(&format!("{prefix}:{name}"));
-        if tag("Status").is_some_and(|status| status.eq_ignore_ascii_case("stopped")) {
+        // Whoever started it may have set the tags right before this daemon came up.
+        let restarted = tag("RestartTimestamp").and_then(|at| at.parse().ok());
+        let is_stopped = tag("Status").is_some_and(|word| word.eq_ignore_ascii_case("stopped"));
+        if is_stopped || restarted.is_some_and(|at| is_of_this_boot(at, Now::read())) {
             let stopped_at = tag("StopTimestamp").cloned().unwrap_or_default();
             let reason = tag("StopReason").cloned().unwrap_or_default();
             info!(stopped_at, reason, "started again after it was stopped for being idle");
@@ -351,6 +357,12 @@ fn is_trusted(script: &Path) -> Result<(), String> {
     if facts.mode() & 0o022 != 0 {
         return Err("others can write to it; take that away with `chmod go-w`".to_owned());
     }
+/// Whether an instance that was started at this moment is in the boot of that start.
+fn is_of_this_boot(started: Timestamp, now: Now) -> bool {
+    let up = now.wall.checked_sub(now.boot).unwrap_or(now.wall);
+    up.duration_since(started).unsigned_abs() <= BOOTING
+}
+
     if facts.uid() != 0 && facts.uid() != own {
         return Err("it belongs to another user".to_owned());
     }
@@ -392,3 +404,12 @@ mod tests {
         assert!(is_trusted(&path).is_err());
     }
 }
+    #[test]
+    fn a_start_is_of_this_boot_where_the_kernel_came_up_a_moment_later() {
+        let now = |boot| Now { boot: Duration::from_secs(boot), ..Now::read() };
+        let started = now(0).wall - jiff::SignedDuration::from_mins(20);
+        assert!(is_of_this_boot(started, now(19 * 60)));
+        assert!(!is_of_this_boot(started, now(10 * 60)), "it was booted again later");
+        assert!(!is_of_this_boot(started, now(60 * 60)), "it has run for longer");
+    }
+

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{COMMAND, HEARTBEAT, Incident, OPERATORS};
+use super::{COMMAND, HEARTBEAT, Incident, OPERATORS, RUNNING};
 use crate::{Action, ActionName, Policy, PolicyName, When};
 
 /// Whoever takes a task has this long; then it may be taken over. Longer than a function runs.
@@ -186,6 +186,14 @@ impl Task {
         Self::pending(OPERATORS, What::Action { policy, name, on_outcome: false, config })
     }
 
+    /// What it writes, whoever does it knows: functions that do not know this task must still be
+    /// able to read it.
+    fn running() -> Self {
+        let (policy, name) = (None, ActionName::Tag.as_str().to_owned());
+        let config = Map::new();
+        Self::pending(RUNNING, What::Action { policy, name, on_outcome: false, config })
+    }
+
     fn pending(id: impl Into<String>, what: What) -> Self {
         let state = TaskState::Pending { since: None };
         Self { id: id.into(), what, state, attempts: 0, error: String::new() }
@@ -253,6 +261,8 @@ impl Task {
 const OVER: &str = "it is over";
 
 const DRILL: &str = "a drill";
+/// The text of what was told already.
+const TOLD: &str = "told before, of the same idleness";
 
 /// Adds the tasks of the actions of policies. Where the instance `saves_first`, what takes it away
 /// waits for the outcome, whatever the policy says.
@@ -292,6 +302,24 @@ fn of_action(id: String, policy: &Policy, action: &Action, drill: bool, waits: b
 }
 
 impl Incident {
+    /// The same idleness had an incident before, which told whoever is to be told of it.
+    pub fn repeats(&mut self) {
+        for task in &mut self.tasks {
+            let tells = task.action().is_some_and(|(name, _)| name.only_tells());
+            if tells && matches!(task.state, TaskState::Pending { .. }) {
+                task.state = TaskState::Skipped { text: TOLD.to_owned() };
+            }
+        }
+    }
+
+    /// The instance that we stopped says hello in another boot: its tags no longer say that it is
+    /// stopped.
+    pub fn greeted(&mut self) {
+        if self.back_at().is_some() && self.task(RUNNING).is_none() {
+            self.tasks.push(Task::running());
+        }
+    }
+
     /// What is to be sent now. Asked again after [`Incident::sent`], it names only the rest.
     #[must_use]
     pub fn due(&self) -> Vec<Send> {

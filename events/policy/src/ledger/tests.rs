@@ -106,6 +106,11 @@ fn an_idle_instance_is_stopped_at_once_where_nothing_is_to_be_saved() {
     assert!(!incident.back(at(3)), "that was before");
     assert!(incident.back(at(3600)) && !incident.back(at(3700)));
     assert_eq!(incident.back_at(), Some(at(3600)));
+    // It says hello, twice: its tags are set right once.
+    assert!(incident.task(RUNNING).is_none());
+    incident.greeted();
+    incident.greeted();
+    assert_eq!(incident.due().iter().filter(|due| **due == order(RUNNING)).count(), 1);
     assert!(!incident.is_own_stop(at(5)), "the next stop is another one");
 }
 
@@ -144,6 +149,21 @@ fn one_spell_of_idleness_is_one_incident_an_hour() {
     assert_eq!(claim(&first).window, std::time::Duration::from_secs(3600));
     beat.data.insert("since".to_owned(), json!("2026-03-01T09:55:00Z"));
     assert_ne!(claim(&first).key, claim(&beat).key);
+}
+
+#[test]
+fn who_was_told_of_an_idleness_is_not_told_again() {
+    let waits = r#""actions":[{"action":"notify","when":"outcome"},"#;
+    let policy = idle_policy(r#""handlers":[{"plugin":"redis-flusher"}],"#);
+    let policy = policy.replace(r#""actions":["#, waits);
+    let mut incident = opened(&idle(), &shelf(&[&policy]));
+    incident.repeats();
+    let state = |id: &str| incident.task(id).unwrap().state.clone();
+    assert!(matches!(state("idle/notify#2"), TaskState::Skipped { .. }));
+    // How it ends was not told before.
+    assert_eq!(state("idle/notify"), TaskState::Waiting);
+    assert_eq!(state("idle/stop-instance"), TaskState::Waiting);
+    assert!(matches!(state(COMMAND), TaskState::Pending { .. }));
 }
 
 /// An instance that is idle for half an hour.

@@ -230,6 +230,40 @@ async fn what_we_stopped_is_started_by_an_event() {
 }
 
 #[tokio::test]
+async fn what_somebody_else_started_is_said_to_run_unless_it_was_stopped_again() {
+    let stopped = |at| vec![("CloudSnooze:Status", "Stopped"), ("CloudSnooze:StopTimestamp", at)];
+    let before = "2026-11-21T10:01:00Z";
+    let other = "skipped: its tags are of another stop, or of none";
+    for (state, tags, expected) in [
+        ("running", stopped(before), "done: its tags say that it runs"),
+        ("running", stopped("2026-11-21T12:00:01Z"), other),
+        ("stopping", stopped(before), other),
+        ("running", vec![("CloudSnooze:Status", "Running")], other),
+        ("running", vec![], other),
+        ("terminated", stopped(before), "done: the instance is gone"),
+    ] {
+        let world = World::idle(&json!([{ "action": "stop-instance" }])).await;
+        world.order(STOP, 60).await;
+        world.server.forget_calls();
+        let greeted = world.incidents.change(ID, |incident| {
+            incident.back(moment(7200));
+            incident.greeted();
+        });
+        greeted.await.unwrap();
+        world.describe(&[(instance().to_string(), state, tags)]);
+        world.order(RUNNING, 7201).await;
+        assert_eq!(world.told(RUNNING).await, expected);
+        if expected.starts_with("done: its") {
+            let tags = world.tags();
+            assert_eq!(tags["CloudSnooze:Status"], "Running");
+            assert_eq!(tags["CloudSnooze:RestartTimestamp"], "2026-11-21T12:00:00Z");
+        } else {
+            assert_eq!(world.server.count("CreateTags"), 0, "{expected}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_others_stopped_or_what_must_not_be_started_stays() {
     for (state, tags, expected) in [
         ("stopped", vec![], "skipped: it was not stopped by us"),
