@@ -535,5 +535,6 @@ async fn lock(directory: &Path) -> Result<File, RunError> {
 
 mod cloud_side;
 mod idleness;
+mod stop;
 #[cfg(test)]
 mod tests;

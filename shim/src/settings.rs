@@ -66,6 +66,8 @@ pub struct Settings {
 pub enum LocalAction {
     /// The machine is powered off, which stops an instance where EC2 is told so.
     PowerOff,
+    /// EC2 is asked to stop it, which its role has to allow.
+    StopInstance,
     /// A program is run.
     Script(PathBuf),
 }
@@ -414,19 +416,21 @@ fn local_action(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Option<LocalActio
         faults.push(fields.fault("confirm", &text));
     }
     let script = fields.text("script", faults).map(PathBuf::from);
-    let words = [("poweroff", false), ("script", true)];
+    let (off, stop) = (LocalAction::PowerOff, LocalAction::StopInstance);
+    let words = [("poweroff", Some(&off)), ("stop-instance", Some(&stop)), ("script", None)];
     match (fields.word("do", &words, faults), script) {
-        (Some(false), None) => Some(LocalAction::PowerOff),
-        (Some(true), Some(script)) if script.is_absolute() => Some(LocalAction::Script(script)),
+        (Some(Some(action)), None) => Some(action.clone()),
+        (Some(None), Some(script)) if script.is_absolute() => Some(LocalAction::Script(script)),
         (None, _) => {
-            faults.push(fields.fault("do", "expected `poweroff` or `script`"));
+            let text = "expected `poweroff`, `stop-instance` or `script`";
+            faults.push(fields.fault("do", text));
             None
         }
-        (Some(true), _) => {
+        (Some(None), _) => {
             faults.push(fields.fault("script", "expected the absolute path of a program"));
             None
         }
-        (Some(false), Some(_)) => {
+        (Some(Some(_)), Some(_)) => {
             faults.push(fields.fault("script", "it goes with `\"do\": \"script\"` only"));
             None
         }
@@ -613,6 +617,7 @@ impl Settings {
             "local_action": match &self.local_action {
                 None => Value::Null,
                 Some(LocalAction::PowerOff) => json!({ "do": "poweroff" }),
+                Some(LocalAction::StopInstance) => json!({ "do": "stop-instance" }),
                 Some(LocalAction::Script(script)) => {
                     json!({ "do": "script", "script": path(script) })
                 }

@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::Daemon;
+use super::stop::{Stop, StopError};
 use crate::clock::Now;
 use crate::idle::alarms::Alarms;
 use crate::idle::look::{Ask, Look, Looked};
@@ -37,9 +38,9 @@ const SYSTEM: Duration = Duration::from_secs(15);
 const TELLING: Duration = Duration::from_secs(5);
 /// How long the program of a local action may take.
 const ACTING: Duration = Duration::from_secs(300);
-/// Who tells of idleness: this instance.
 /// A start that was ordered so long before or after the kernel came up is that of this boot.
 const BOOTING: Duration = Duration::from_secs(300);
+/// Who tells of idleness: this instance.
 const SHIM: &str = "cloudsnooze.shim";
 /// Who holds a lock on it keeps the instance up: `flock /run/cloudsnooze/keep-awake COMMAND`.
 const LOCK: &str = "keep-awake";
@@ -142,8 +143,23 @@ impl Idleness {
         });
     }
 
-    fn act(&mut self, action: &LocalAction) {
+    fn stop(&mut self, stop: Result<Stop, StopError>) {
+        self.errands.spawn(async move {
+            let stopped = async { stop?.run().await };
+            match timeout(ACTING, Box::pin(stopped)).await {
+                Ok(Ok(())) => info!("local action: EC2 stops this instance"),
+                Ok(Err(error)) => {
+                    let error = format!("{:#}", anyhow::Error::from(error));
+                    error!(error, "local action: this instance is not stopped");
+                }
+                Err(_elapsed) => error!(limit = ?ACTING, "local action: EC2 does not answer"),
+            }
+        });
+    }
+
+    fn act(&mut self, action: &LocalAction, stop: impl FnOnce() -> Result<Stop, StopError>) {
         let command = match action {
+            LocalAction::StopInstance => return self.stop(stop()),
             LocalAction::PowerOff => {
                 let mut command = Command::new("systemctl");
                 command.arg("poweroff");
@@ -293,7 +309,11 @@ impl Daemon {
         }
         let Some(action) = self.settings.local_action.clone() else { return };
         info!(?action, "local action: the instance is idle");
-        self.idleness.act(&action);
+        let stop = || {
+            let settings = &self.settings;
+            Stop::of(self.watch.facts(), settings.metadata(), settings.unusual_metadata())
+        };
+        self.idleness.act(&action, stop);
     }
 
     /// Whether a command of the cloud side is about an idleness that is over.
@@ -337,6 +357,12 @@ impl Daemon {
     }
 }
 
+/// Whether an instance that was started at this moment is in the boot of that start.
+fn is_of_this_boot(started: Timestamp, now: Now) -> bool {
+    let up = now.wall.checked_sub(now.boot).unwrap_or(now.wall);
+    up.duration_since(started).unsigned_abs() <= BOOTING
+}
+
 /// The lock is everybody's: whoever may run a program here keeps the instance up with it.
 fn make_lock(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
@@ -357,12 +383,6 @@ fn is_trusted(script: &Path) -> Result<(), String> {
     if facts.mode() & 0o022 != 0 {
         return Err("others can write to it; take that away with `chmod go-w`".to_owned());
     }
-/// Whether an instance that was started at this moment is in the boot of that start.
-fn is_of_this_boot(started: Timestamp, now: Now) -> bool {
-    let up = now.wall.checked_sub(now.boot).unwrap_or(now.wall);
-    up.duration_since(started).unsigned_abs() <= BOOTING
-}
-
     if facts.uid() != 0 && facts.uid() != own {
         return Err("it belongs to another user".to_owned());
     }
@@ -392,6 +412,15 @@ mod tests {
     }
 
     #[test]
+    fn a_start_is_of_this_boot_where_the_kernel_came_up_a_moment_later() {
+        let now = |boot| Now { boot: Duration::from_secs(boot), ..Now::read() };
+        let started = now(0).wall - jiff::SignedDuration::from_mins(20);
+        assert!(is_of_this_boot(started, now(19 * 60)));
+        assert!(!is_of_this_boot(started, now(10 * 60)), "it was booted again later");
+        assert!(!is_of_this_boot(started, now(60 * 60)), "it has run for longer");
+    }
+
+    #[test]
     fn a_program_that_others_can_change_is_no_local_action() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("stop");
@@ -404,12 +433,3 @@ mod tests {
         assert!(is_trusted(&path).is_err());
     }
 }
-    #[test]
-    fn a_start_is_of_this_boot_where_the_kernel_came_up_a_moment_later() {
-        let now = |boot| Now { boot: Duration::from_secs(boot), ..Now::read() };
-        let started = now(0).wall - jiff::SignedDuration::from_mins(20);
-        assert!(is_of_this_boot(started, now(19 * 60)));
-        assert!(!is_of_this_boot(started, now(10 * 60)), "it was booted again later");
-        assert!(!is_of_this_boot(started, now(60 * 60)), "it has run for longer");
-    }
-

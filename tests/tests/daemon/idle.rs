@@ -141,6 +141,34 @@ fn d_8_a_voter_that_says_busy_keeps_the_instance_up() {
          esac\ndone\n",
         voter.display()
     );
+#[test]
+fn s1_66_an_instance_asks_ec2_to_stop_it_where_no_group_would_replace_it() {
+    for (state, said) in [
+        (None, "EC2 stops this instance"),
+        (Some("InService"), "a member of an Auto Scaling group"),
+    ] {
+        let cloud = Cloud::start();
+        let mut setup = setup();
+        cloud.serve(&mut setup);
+        // There is EC2, and no stack.
+        let settings = setup.settings.as_object_mut().unwrap();
+        settings.remove("cloud").unwrap();
+        cloud.answer("StopInstances", 200, "<StopInstancesResponse/>");
+        let confirm = "stop this instance when it is idle";
+        setup.set("local_action", json!({ "do": "stop-instance", "confirm": confirm }));
+        if let Some(state) = state {
+            setup.fake.lifecycle(state);
+        }
+        let _daemon = setup.start();
+        setup.wait_for_log(said);
+        let calls = cloud.calls().into_iter().filter(|call| call.operation == "StopInstances");
+        let stopped: Vec<_> = calls.map(|call| call.param("InstanceId.1").unwrap()).collect();
+        let expected =
+            if state.is_none() { vec![snooze_tests::services::INSTANCE] } else { vec![] };
+        assert_eq!(stopped, expected);
+    }
+}
+
     setup.script("plugins/jobs.sh", &text);
     let directories = setup.settings["plugins"]["directories"].clone();
     setup.set("plugins", json!({ "directories": directories, "plugin_configs": { "jobs": {} } }));
