@@ -10,6 +10,7 @@
     reason = "what a test stands on fails as a test does"
 )]
 
+pub mod busybody;
 pub mod cloud;
 pub mod dice;
 pub mod functions;

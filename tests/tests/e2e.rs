@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod e2e {
+    mod asleep;
     mod hooks;
     mod idle;
     mod kills;

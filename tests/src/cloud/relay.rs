@@ -96,7 +96,7 @@ struct Inner {
     /// Connections that are not over.
     open: usize,
     calls: Vec<Call>,
-    stand: Option<Stand>,
+    stand: Option<Arc<Stand>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -160,7 +160,7 @@ impl Relay {
 
     /// Answers in the place of the emulator, until it is told otherwise.
     pub fn stand(&self, stand: Option<Stand>) {
-        self.shared.inner().stand = stand;
+        self.shared.inner().stand = stand.map(Arc::new);
     }
 
     /// All calls that came until now.
@@ -223,7 +223,9 @@ impl Shared {
             if !self.is_open() {
                 return client.shutdown(Shutdown::Both);
             }
-            let stand = self.inner().stand.as_ref().and_then(|stand| stand(&call));
+            // It may take its time, in which others are not held up.
+            let stand = self.inner().stand.clone();
+            let stand = stand.and_then(|stand| stand(&call));
             let mut answer = match stand {
                 Some(answer) => answer,
                 None => {

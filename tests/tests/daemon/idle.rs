@@ -2,37 +2,19 @@
 //! on this machine decides.
 
 use std::fs::File;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 use snooze_event::{Event, EventType};
+use snooze_tests::busybody::{self, Busybody};
 use snooze_tests::services::Cloud;
 use snooze_tests::setup::{Daemon, Setup};
 use snooze_tests::{plugins, wait};
 
-/// A name that nothing else on this machine has: the last part of the folder's.
-fn busybody(setup: &Setup) -> String {
-    let folder = setup.path("");
-    let name = folder.file_name().unwrap().to_string_lossy().replace('.', "");
-    format!("busy{name}").chars().take(15).collect()
-}
-
 /// A daemon that is idle after a nap of some seconds, unless the busybody works.
 fn setup() -> Setup {
     let mut setup = Setup::new();
-    let busy = busybody(&setup);
-    setup.set("check_interval_seconds", json!(1));
-    setup.set("naptime_minutes", json!(0.1));
-    setup.set(
-        "idle",
-        json!({
-            "monitors": ["load"], "processes": [busy], "minimum_uptime_minutes": 0,
-            "cooldown_minutes": 0, "warning_seconds": 1,
-        }),
-    );
-    let told = setup.path("told");
-    setup.script("bin/wall", &format!("#!/bin/sh\necho \"$1\" >> '{}'\n", told.display()));
-    setup.script(&format!("bin/{busy}"), "#!/bin/sh\nwhile :; do :; done\n");
+    busybody::decides(&mut setup);
     setup
 }
 
@@ -42,23 +24,6 @@ fn handle_idleness(setup: &mut Setup, plugin: &str) {
     let handlers = json!([{ "plugin": plugin }]);
     let policy = json!({ "name": "idle", "match": { "type": [kind] }, "handlers": handlers });
     setup.set("policies", json!([policy]));
-}
-
-/// A program that works until it is dropped.
-struct Busybody(Child);
-
-impl Busybody {
-    fn start(setup: &Setup) -> Self {
-        let mut command = Command::new(setup.path("bin").join(busybody(setup)));
-        Self(command.stdin(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Busybody {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn idle(daemon: &Daemon) -> Value {
@@ -141,34 +106,6 @@ fn d_8_a_voter_that_says_busy_keeps_the_instance_up() {
          esac\ndone\n",
         voter.display()
     );
-#[test]
-fn s1_66_an_instance_asks_ec2_to_stop_it_where_no_group_would_replace_it() {
-    for (state, said) in [
-        (None, "EC2 stops this instance"),
-        (Some("InService"), "a member of an Auto Scaling group"),
-    ] {
-        let cloud = Cloud::start();
-        let mut setup = setup();
-        cloud.serve(&mut setup);
-        // There is EC2, and no stack.
-        let settings = setup.settings.as_object_mut().unwrap();
-        settings.remove("cloud").unwrap();
-        cloud.answer("StopInstances", 200, "<StopInstancesResponse/>");
-        let confirm = "stop this instance when it is idle";
-        setup.set("local_action", json!({ "do": "stop-instance", "confirm": confirm }));
-        if let Some(state) = state {
-            setup.fake.lifecycle(state);
-        }
-        let _daemon = setup.start();
-        setup.wait_for_log(said);
-        let calls = cloud.calls().into_iter().filter(|call| call.operation == "StopInstances");
-        let stopped: Vec<_> = calls.map(|call| call.param("InstanceId.1").unwrap()).collect();
-        let expected =
-            if state.is_none() { vec![snooze_tests::services::INSTANCE] } else { vec![] };
-        assert_eq!(stopped, expected);
-    }
-}
-
     setup.script("plugins/jobs.sh", &text);
     let directories = setup.settings["plugins"]["directories"].clone();
     setup.set("plugins", json!({ "directories": directories, "plugin_configs": { "jobs": {} } }));
@@ -202,6 +139,34 @@ fn s1_66_an_instance_without_a_cloud_side_stops_itself_only_where_that_is_confir
     assert!(!setup.lines("handled").is_empty(), "the handler ran first");
     assert_eq!(daemon.history()[0]["event_type"], "instance.idle");
     assert_eq!(setup.lines("done").len(), 1);
+}
+
+#[test]
+fn s1_66_an_instance_asks_ec2_to_stop_it_where_no_group_would_replace_it() {
+    for (state, said) in [
+        (None, "EC2 stops this instance"),
+        (Some("InService"), "a member of an Auto Scaling group"),
+    ] {
+        let cloud = Cloud::start();
+        let mut setup = setup();
+        cloud.serve(&mut setup);
+        // There is EC2, and no stack.
+        let settings = setup.settings.as_object_mut().unwrap();
+        settings.remove("cloud").unwrap();
+        cloud.answer("StopInstances", 200, "<StopInstancesResponse/>");
+        let confirm = "stop this instance when it is idle";
+        setup.set("local_action", json!({ "do": "stop-instance", "confirm": confirm }));
+        if let Some(state) = state {
+            setup.fake.lifecycle(state);
+        }
+        let _daemon = setup.start();
+        setup.wait_for_log(said);
+        let calls = cloud.calls().into_iter().filter(|call| call.operation == "StopInstances");
+        let stopped: Vec<_> = calls.map(|call| call.param("InstanceId.1").unwrap()).collect();
+        let expected =
+            if state.is_none() { vec![snooze_tests::services::INSTANCE] } else { vec![] };
+        assert_eq!(stopped, expected);
+    }
 }
 
 #[test]
