@@ -1,4 +1,5 @@
-//! Days of four machines, written by hand, and when each would have been stopped.
+//! What machines measured, and when each would have been stopped: days of four machines, written
+//! by hand, and minutes of a real one, recorded (`tests/traces/README.md`).
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,12 +7,30 @@ use std::path::Path;
 
 use expect_test::expect_file;
 use snooze_policy::idle::{Effect, Settings, replay};
+use snooze_policy::strict::{Fields, parse};
 
 /// What the default settings make of a trace, line by line.
 fn decisions(trace: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces").join(trace);
-    let (idle, happened) =
-        replay(&Settings::default(), &fs::read_to_string(path).unwrap()).unwrap();
+    decided(trace, &Settings::default())
+}
+
+/// What its own settings make of a recorded trace.
+fn recorded(name: &str) -> String {
+    let value = parse(&read(&format!("{name}.settings.json"))).unwrap();
+    let mut faults = Vec::new();
+    let root = Fields::of("$", &value, &mut faults).unwrap();
+    let settings = Settings::read(&root, &mut faults);
+    assert!(faults.is_empty(), "{name}: {faults:?}");
+    decided(&format!("{name}.jsonl"), &settings)
+}
+
+fn read(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces").join(name);
+    fs::read_to_string(path).unwrap()
+}
+
+fn decided(trace: &str, settings: &Settings) -> String {
+    let (idle, happened) = replay(settings, &read(trace)).unwrap();
     let mut text = String::new();
     for one in happened {
         let what = match one.effect {
@@ -48,4 +67,19 @@ fn training_with_pauses_between_its_bursts_is_not_idle_before_it_is_over() {
 #[test]
 fn a_build_agent_is_idle_when_its_own_word_says_so_too() {
     expect_file!["../../traces/build-agent.txt"].assert_eq(&decisions("build-agent.jsonl"));
+}
+
+#[test]
+fn a_machine_that_builds_is_never_idle() {
+    expect_file!["../../traces/recorded-build.txt"].assert_eq(&recorded("recorded-build"));
+}
+
+#[test]
+fn a_database_is_idle_before_and_after_its_load() {
+    expect_file!["../../traces/recorded-database.txt"].assert_eq(&recorded("recorded-database"));
+}
+
+#[test]
+fn a_terminal_that_is_left_open_is_idle_once_nobody_has_typed_for_a_while() {
+    expect_file!["../../traces/recorded-session.txt"].assert_eq(&recorded("recorded-session"));
 }
