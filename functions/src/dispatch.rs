@@ -14,7 +14,7 @@
 //! the ledger it is told all the same. Then the function fails, so that the event comes again and
 //! what is missing is added.
 
-mod judge;
+pub mod judge;
 
 use std::sync::Arc;
 use std::time::Duration;

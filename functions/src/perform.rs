@@ -14,13 +14,14 @@
 mod act;
 mod attempt;
 mod batch;
-mod done;
+pub mod done;
 mod groups;
-mod hooks;
+pub mod hooks;
 mod instances;
 mod message;
 mod starts;
 mod stops;
+pub mod taking;
 mod telling;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@
 //! | `instance.deleted` | queue and subscription go |
 //! | state change `terminated` | the same, and the instance is forgotten |
 
-mod told;
+pub mod told;
 
 use std::sync::Arc;
 use std::time::Duration;

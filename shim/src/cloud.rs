@@ -22,7 +22,7 @@ mod home;
 mod inbox;
 mod part;
 mod policies;
-mod report;
+pub mod report;
 mod reports;
 mod secrets;
 mod settings;
@@ -45,13 +45,13 @@ use tracing::error;
 use crate::incident::Incident;
 use crate::plugins::Fetched;
 pub use hello::Hello;
-pub use inbox::Counts;
-pub use part::{Part, State};
+pub use home::Home;
+pub use inbox::{Counts, Inbox, Verdict, Why};
+pub use part::{Backoff, Part, State};
 pub use settings::{Parts, Settings, read};
 pub(crate) use snapshot::load;
 pub use snapshot::{Table, merge};
 
-use home::Home;
 use part::Voice;
 use reports::Outgoing;
 

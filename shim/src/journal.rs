@@ -51,7 +51,7 @@ impl Journal {
         let mut file = create(&path)?;
         let mut bytes = Vec::new();
         Read::by_ref(&mut file).take(LARGEST).read_to_end(&mut bytes)?;
-        let (entries, valid) = read(&bytes);
+        let (entries, valid) = decode(&bytes);
         let found = file.metadata()?.len();
         let length = u64::try_from(valid).unwrap_or(u64::MAX).min(found);
         if length < found {
@@ -76,7 +76,7 @@ impl Journal {
     pub fn entries(&self) -> io::Result<Vec<Entry>> {
         let mut bytes = Vec::new();
         File::open(&self.path)?.take(LARGEST).read_to_end(&mut bytes)?;
-        Ok(read(&bytes).0)
+        Ok(decode(&bytes).0)
     }
 
     /// Appends entries and waits until they are on disk, after those that an earlier call could
@@ -112,10 +112,7 @@ impl Journal {
         let beside = self.path.with_extension("new");
         let _ = fs::remove_file(&beside);
         let mut file = create(&beside)?;
-        let mut lines = Vec::new();
-        for entry in entries {
-            write_line(&mut lines, entry)?;
-        }
+        let lines = encode(entries)?;
         file.write_all(&lines)?;
         file.sync_all()?;
         fs::rename(&beside, &self.path)?;
@@ -128,6 +125,31 @@ impl Journal {
     }
 }
 
+/// The lines of entries, as the file holds them.
+///
+/// # Errors
+/// Never for entries of ours: each of them is JSON.
+pub fn encode(entries: &[Entry]) -> io::Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    for entry in entries {
+        write_line(&mut lines, entry)?;
+    }
+    Ok(lines)
+}
+
+/// The entries of the valid part of a file, and its length in bytes.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> (Vec<Entry>, usize) {
+    let mut entries = Vec::new();
+    let mut valid = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let Some(entry) = read_line(line) else { break };
+        entries.push(entry);
+        valid += line.len();
+    }
+    (entries, valid)
+}
+
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
@@ -138,18 +160,6 @@ fn write_line(lines: &mut Vec<u8>, entry: &Entry) -> io::Result<()> {
     lines.extend_from_slice(&json);
     lines.push(b'\n');
     Ok(())
-}
-
-/// The entries of the valid part, and its length in bytes.
-fn read(bytes: &[u8]) -> (Vec<Entry>, usize) {
-    let mut entries = Vec::new();
-    let mut valid = 0;
-    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let Some(entry) = read_line(line) else { break };
-        entries.push(entry);
-        valid += line.len();
-    }
-    (entries, valid)
 }
 
 fn read_line(line: &[u8]) -> Option<Entry> {
@@ -190,11 +200,7 @@ mod tests {
     }
 
     fn written(entries: &[Entry]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for entry in entries {
-            write_line(&mut bytes, entry).unwrap();
-        }
-        bytes
+        encode(entries).unwrap()
     }
 
     #[test]
@@ -219,7 +225,7 @@ mod tests {
         let whole = written(&plan);
         let ends: Vec<usize> = (1..=plan.len()).map(|n| written(&plan[..n]).len()).collect();
         for length in 0..=whole.len() {
-            let (entries, valid) = read(&whole[..length]);
+            let (entries, valid) = decode(&whole[..length]);
             let complete = ends.iter().filter(|end| **end <= length).count();
             assert_eq!(entries, plan[..complete], "cut at {length}");
             assert_eq!(valid, written(&plan[..complete]).len());
@@ -276,7 +282,7 @@ mod tests {
                 let mut bytes = whole.clone();
                 let place = usize::try_from(state >> 33).unwrap() % bytes.len();
                 bytes[place] ^= 1 << ((state >> 20) % 8);
-                let (entries, _) = read(&bytes);
+                let (entries, _) = decode(&bytes);
                 prop_assert!(plan.starts_with(&entries));
                 prop_assert!(entries.len() < plan.len());
             }
@@ -284,7 +290,7 @@ mod tests {
 
         #[test]
         fn g3_no_bytes_at_all_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
-            let (_, valid) = read(&bytes);
+            let (_, valid) = decode(&bytes);
             prop_assert!(valid <= bytes.len());
         }
     }

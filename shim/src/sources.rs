@@ -6,7 +6,7 @@ mod imds;
 use snooze_event::Event;
 use snooze_imds::{Facts, SignalPath};
 
-pub use imds::{ImdsSource, SOURCE};
+pub use imds::{Hearing, ImdsSource, News, SOURCE, Telling};
 
 /// What a source has heard.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,11 +9,11 @@ use snooze_event::{Cause, Event, EventType};
 use snooze_policy::ledger::{Incident, Report, What, is_stale};
 
 /// Signals and incidents of one instance within this time belong together.
-pub(super) const TOGETHER: Duration = Duration::from_secs(600);
+pub const TOGETHER: Duration = Duration::from_secs(600);
 
 /// Which way an event goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub enum Way {
     /// It may open an incident, or join one.
     Incident,
     /// It tells what became of an instance: it joins the incident that is known, if any. One that
@@ -33,7 +33,8 @@ pub(super) enum Way {
 }
 
 /// Which way an event goes.
-pub(super) fn way(event: &Event, now: Timestamp) -> Way {
+#[must_use]
+pub fn way(event: &Event, now: Timestamp) -> Way {
     if is_report(&event.kind) {
         return Way::Nothing;
     }
@@ -74,7 +75,8 @@ fn is_running(event: &Event) -> bool {
 
 /// The state that a state change of EC2 tells; `None` for other events, and for drills, which
 /// tell nothing of what really is.
-pub(super) fn state(event: &Event) -> Option<&str> {
+#[must_use]
+pub fn state(event: &Event) -> Option<&str> {
     if event.cause != Some(Cause::StateChange) || event.drill {
         return None;
     }
@@ -83,23 +85,23 @@ pub(super) fn state(event: &Event) -> Option<&str> {
 
 /// Whether what EC2 does to an instance, or tells of it now, belongs to an incident: a loss of a
 /// moment ago, or a stop of ours.
-pub(super) fn is_near(incident: &Incident, event: &Event, now: Timestamp) -> bool {
+#[must_use]
+pub fn is_near(incident: &Incident, event: &Event, now: Timestamp) -> bool {
     let is_young = now.duration_since(incident.opened_at).unsigned_abs() <= TOGETHER;
     (is_loss(incident) && is_young) || (state(event).is_some() && incident.is_own_stop(event.time))
 }
 
 /// Whether an incident is the real loss of an instance.
-pub(super) fn is_loss(incident: &Incident) -> bool {
+#[must_use]
+pub fn is_loss(incident: &Incident) -> bool {
     !incident.drill && incident.event.get("cause").is_some()
 }
 
 /// The word of the instance that an incident opened now takes over: all that was to be saved was
 /// saved, or was not, for another loss of the same instance a moment ago. A maintenance that is
 /// days ahead says nothing about a loss of today.
-pub(super) fn heard<'a>(
-    event: &Event,
-    others: impl IntoIterator<Item = &'a Incident>,
-) -> Option<Report> {
+#[must_use]
+pub fn heard<'a>(event: &Event, others: impl IntoIterator<Item = &'a Incident>) -> Option<Report> {
     let near = |cause: Option<Cause>| cause.is_some_and(|cause| cause != Cause::Maintenance);
     if event.drill || !near(event.cause) {
         return None;
@@ -116,7 +118,7 @@ pub(super) fn heard<'a>(
 
 /// Gives an incident that was opened without policies what they ask for: it was opened by a word
 /// of the instance before any event came, or while the tables did not answer.
-pub(super) fn adopt(incident: &mut Incident, planned: &Incident, now: Timestamp) {
+pub fn adopt(incident: &mut Incident, planned: &Incident, now: Timestamp) {
     if incident.policies.is_some() || planned.policies.is_none() {
         return;
     }

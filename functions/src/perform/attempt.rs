@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use snooze_cloud::breakers::Pass;
 use snooze_cloud::incidents::Stored;
 use snooze_cloud::{CloudError, Kind};
-use snooze_policy::ActionName;
-use snooze_policy::ledger::{Finish, Incident, Take, Task, What};
+use snooze_policy::ledger::{Finish, Task};
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
 use super::act::{self, Work};
 use super::done::{Did, Trouble, Verdict, is_unwell, verdict};
+use super::taking::{Start, next, start, until};
 use super::{Perform, hooks};
 use crate::failure::{Failure, Name};
 use crate::order::Order;
@@ -34,24 +34,13 @@ pub(super) struct Attempt<'a> {
     pub(super) now: Timestamp,
 }
 
-/// What an attempt finds.
-enum Start {
-    /// The task is ours.
-    Go,
-    /// Another attempt does it; look again after this.
-    Busy(Duration),
-    /// It is over, or another order looks after it.
-    Over,
-    /// The order came too late.
-    Late,
-}
-
 impl Perform {
     /// Obeys an order. A failure means that the queue is to give its message again.
     pub(super) async fn obey(&self, order: &Order, attempt: &Attempt<'_>) -> Result<(), Failure> {
         let Order { incident: id, task, .. } = order;
         let turn = attempt.turn.lock().await;
-        let started = self.incidents.change(id, |incident| start(incident, order, attempt));
+        let started =
+            self.incidents.change(id, |incident| start(incident, order, &attempt.id, attempt.now));
         let started = started.await.map_err(|e| Failure::of(Name::LedgerUnavailable, &e))?;
         drop(turn);
         let Some((started, stored)) = started else {
@@ -167,56 +156,4 @@ pub(super) async fn timed<T>(
         Err(CloudError::new("Action", Kind::Unreachable, "Timeout", text))
     };
     tokio::time::timeout(CALL, call).await.unwrap_or_else(late)
-}
-
-/// Takes the task of an order.
-fn start(incident: &mut Incident, order: &Order, attempt: &Attempt<'_>) -> Start {
-    let Attempt { id, now, .. } = attempt;
-    let now = *now;
-    if hooks::is_surplus(incident, &order.task, now) {
-        return Start::Over;
-    }
-    let taken = incident.take(&order.task, id, now);
-    match taken {
-        Take::Over => Start::Over,
-        Take::Busy(left) if now < until(incident, order) => Start::Busy(left),
-        Take::Busy(_) => Start::Late,
-        Take::Go if now < until(incident, order) => Start::Go,
-        Take::Go => {
-            let text = "the order came too late".to_owned();
-            let finish = Finish::Failed { error: "Expired".to_owned(), text };
-            incident.finish(&order.task, id, finish, now);
-            Start::Late
-        }
-    }
-}
-
-/// Until when an order is worth something: one for a hook, for as long as the hook waits.
-fn until(incident: &Incident, order: &Order) -> Timestamp {
-    let answers = incident.task(&order.task).is_some_and(is_of_hook);
-    match (&incident.hook, answers) {
-        (Some(hook), true) => {
-            let last = hook.beat_at.unwrap_or(incident.opened_at);
-            let end = last.checked_add(hook.timeout()).unwrap_or(last);
-            end.max(order.expires_at)
-        }
-        _ => order.expires_at,
-    }
-}
-
-fn is_of_hook(task: &Task) -> bool {
-    let of_hook = [ActionName::CompleteLifecycle, ActionName::Heartbeat];
-    task.what == What::Heartbeat || task.action().is_some_and(|(name, _)| of_hook.contains(&name))
-}
-
-/// The order that follows. A hook that was kept waiting keeps its next heartbeat worth something.
-fn next(order: &Order, incident: &Incident, verdict: &Verdict, now: Timestamp) -> Order {
-    let mut next = order.clone();
-    if let (Finish::Beaten, Some(delay), Some(hook)) =
-        (&verdict.finish, verdict.again, &incident.hook)
-    {
-        let end = now.checked_add(delay.saturating_add(hook.timeout())).unwrap_or(now);
-        next.expires_at = next.expires_at.max(end);
-    }
-    next
 }

@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Did {
+pub enum Did {
     /// It succeeded.
     Done(String),
     /// It was not to be done.
@@ -38,7 +38,7 @@ pub(super) enum Did {
 
 /// Why an attempt did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub enum Trouble {
     /// A call failed.
     Cloud(CloudError),
     /// What the policy says cannot be used. The text shows no value of it.
@@ -121,14 +121,17 @@ fn permission(error: &CloudError) -> String {
 
 /// What is written down, and after which delay the order is sent again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) finish: Finish,
-    pub(super) again: Option<Duration>,
+pub struct Verdict {
+    /// What is written down.
+    pub finish: Finish,
+    /// After which delay the order is sent again.
+    pub again: Option<Duration>,
 }
 
 /// What follows from an attempt, the `attempts`th, after which the order is worth something until
 /// `until`; `most` bounds the delay of the next.
-pub(super) fn verdict(
+#[must_use]
+pub fn verdict(
     did: Did,
     attempts: u32,
     attempt: &str,

@@ -58,7 +58,8 @@ pub(super) async fn beat(work: &Work<'_>) -> Result<Did, Trouble> {
 }
 
 /// Why no heartbeat is needed any more.
-fn needless(incident: &Incident, now: Timestamp) -> Option<&'static str> {
+#[must_use]
+pub fn needless(incident: &Incident, now: Timestamp) -> Option<&'static str> {
     if incident.is_completed() {
         Some("the hook was answered")
     } else if incident.ended.is_some() {
@@ -72,7 +73,8 @@ fn needless(incident: &Incident, now: Timestamp) -> Option<&'static str> {
 
 /// Whether an order for a heartbeat is one too many: another one beat a moment ago, and looks
 /// after the next. Two orders in the queue would else beat side by side for ever.
-pub(super) fn is_surplus(incident: &Incident, task: &str, now: Timestamp) -> bool {
+#[must_use]
+pub fn is_surplus(incident: &Incident, task: &str, now: Timestamp) -> bool {
     let is_beat = incident.task(task).is_some_and(beats);
     let is_young = |hook: &Hook| {
         let pause = hook.beat().min(LONGEST);
@@ -82,7 +84,8 @@ pub(super) fn is_surplus(incident: &Incident, task: &str, now: Timestamp) -> boo
 }
 
 /// The longest delay before a task is tried again: a hook does not wait for long.
-pub(super) fn patience(incident: &Incident, task: &Task) -> Duration {
+#[must_use]
+pub fn patience(incident: &Incident, task: &Task) -> Duration {
     let usual = Duration::from_secs(30);
     match &incident.hook {
         Some(hook) if beats(task) => usual.min(hook.timeout() / 6),

@@ -36,7 +36,8 @@ const FAILED: [&str; 10] = [
 ];
 
 /// What `instance.registered` and `instance.updated` tell.
-pub(super) fn instance(id: &InstanceId, event: &Event) -> Instance {
+#[must_use]
+pub fn instance(id: &InstanceId, event: &Event) -> Instance {
     let data = &event.data;
     let text = |key: &str| data.get(key).and_then(Value::as_str).map(cut).filter(|t| !t.is_empty());
     let faults = data.get("faults").and_then(Value::as_array).into_iter().flatten();
@@ -61,7 +62,8 @@ pub(super) fn instance(id: &InstanceId, event: &Event) -> Instance {
 }
 
 /// The boot in which the instance tells that it is idle, or active.
-pub(super) fn boot(event: &Event) -> Option<String> {
+#[must_use]
+pub fn boot(event: &Event) -> Option<String> {
     let boot = event.data.get("boot_id").and_then(Value::as_str)?;
     Some(cut(boot)).filter(|boot| !boot.is_empty())
 }
@@ -76,7 +78,10 @@ fn cut(text: &str) -> String {
 }
 
 /// The report that an event carries, held to what the ledger keeps.
-pub(super) fn report(event: &Event) -> Result<Report, serde_json::Error> {
+///
+/// # Errors
+/// The data is no report.
+pub fn report(event: &Event) -> Result<Report, serde_json::Error> {
     let mut report: Report = serde_json::from_value(Value::Object(event.data.clone()))?;
     report.text = cut(&report.text);
     report.steps.truncate(STEPS);
@@ -93,7 +98,8 @@ pub(super) fn report(event: &Event) -> Result<Report, serde_json::Error> {
 }
 
 /// The loss that a report is about.
-pub(super) fn loss(report: &Report) -> Option<(Cause, LossAction)> {
+#[must_use]
+pub fn loss(report: &Report) -> Option<(Cause, LossAction)> {
     let cause = report.cause.as_deref().and_then(Cause::of)?;
     Some((cause, LossAction::of(report.action.as_deref().unwrap_or("terminate"))))
 }
@@ -103,7 +109,8 @@ pub(super) fn loss(report: &Report) -> Option<(Cause, LossAction)> {
 /// The instance says which commands it acted on; a loss that it heard of by itself is known by
 /// cause and action. A drill is known by its id alone, and what an instance says of the incidents
 /// of others counts for nothing.
-pub(super) fn is_about(incident: &Incident, event: &Event, report: &Report) -> bool {
+#[must_use]
+pub fn is_about(incident: &Incident, event: &Event, report: &Report) -> bool {
     if !is_own(incident, event) {
         return false;
     }
@@ -127,7 +134,8 @@ pub(super) fn is_about(incident: &Incident, event: &Event, report: &Report) -> b
 
 /// Whether the lifecycle hook of an incident waits for this word: the instance goes, whatever it
 /// heard that from. A maintenance that is days ahead is no answer.
-pub(super) fn is_awaited(incident: &Incident, event: &Event, report: &Report) -> bool {
+#[must_use]
+pub fn is_awaited(incident: &Incident, event: &Event, report: &Report) -> bool {
     let waits = incident.hook.is_some() && !incident.is_completed() && incident.word().is_none();
     let goes = loss(report).is_some_and(|(cause, _)| cause != Cause::Maintenance);
     waits && goes && is_own(incident, event) && !incident.drill && !event.drill
@@ -143,7 +151,8 @@ fn is_open_until(incident: &Incident, moment: Timestamp) -> bool {
 }
 
 /// The event of an incident that nobody told of but its instance.
-pub(super) fn unseen(event: &Event, report: &Report) -> Event {
+#[must_use]
+pub fn unseen(event: &Event, report: &Report) -> Event {
     let kind = report.event.parse().unwrap_or_else(|_| event.kind.clone());
     let id = report.incident.parse().unwrap_or_else(|_| event.id.clone());
     let time = report.hops.get("received").copied().unwrap_or(event.time);
@@ -160,7 +169,8 @@ pub(super) fn unseen(event: &Event, report: &Report) -> Event {
 }
 
 /// The claim of such an incident: the one that an event about the same loss will ask for.
-pub(super) fn claim(instance: &InstanceId, report: &Report) -> Claim {
+#[must_use]
+pub fn claim(instance: &InstanceId, report: &Report) -> Claim {
     match loss(report) {
         Some((cause, action)) => of_loss(instance, cause, &action),
         None => Claim { key: format!("shim/{}", report.incident), window: super::KNOWN },
@@ -168,7 +178,8 @@ pub(super) fn claim(instance: &InstanceId, report: &Report) -> Claim {
 }
 
 /// How many steps of a report ended, and how many of them failed.
-pub(super) fn handlers(report: &Report) -> (u64, u64) {
+#[must_use]
+pub fn handlers(report: &Report) -> (u64, u64) {
     let ended = report.steps.iter().filter_map(|step| step.outcome.as_deref());
     ended.fold((0, 0), |(all, failed), word| (all + 1, failed + u64::from(FAILED.contains(&word))))
 }

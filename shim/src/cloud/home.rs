@@ -9,7 +9,7 @@ use super::Settings;
 
 /// Who and where this instance is, as its identity document says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Home {
+pub struct Home {
     pub(super) instance: InstanceId,
     pub(super) account: String,
     pub(super) region: String,
@@ -27,7 +27,8 @@ pub(super) struct Names {
 
 impl Home {
     /// `None` when the document does not say enough.
-    pub(super) fn of(facts: &Facts) -> Option<Self> {
+    #[must_use]
+    pub fn of(facts: &Facts) -> Option<Self> {
         Some(Self {
             instance: facts.id.clone()?,
             account: facts.account.clone()?,
@@ -67,7 +68,8 @@ impl Home {
     }
 
     /// When the first calls are due, spread over the fleet: always the same for one instance.
-    pub(super) fn jitter(&self, longest: Duration) -> Duration {
+    #[must_use]
+    pub fn jitter(&self, longest: Duration) -> Duration {
         let hash = crc32fast::hash(self.instance.as_str().as_bytes());
         longest.mul_f64(f64::from(hash) / f64::from(u32::MAX))
     }

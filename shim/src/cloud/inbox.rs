@@ -44,7 +44,7 @@ impl Counts {
 
 /// What is to be done with a message.
 #[derive(Debug, PartialEq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// The command is to be taken.
     Take(Box<Command>),
     /// Nothing: it is deleted.
@@ -53,20 +53,24 @@ pub(super) enum Verdict {
 
 /// Why a message is deleted unheeded.
 #[derive(Debug, PartialEq, thiserror::Error)]
-pub(super) enum Why {
+pub enum Why {
+    /// It cannot be read.
     #[error("it is no command: {0}")]
     Unreadable(String),
+    /// It names another instance.
     #[error("it is for another instance")]
     Foreign,
+    /// It is worth nothing any more.
     #[error("it has expired")]
     Expired,
+    /// It came a second time.
     #[error("it was taken before")]
     Repeated,
 }
 
 /// Knows what was taken.
 #[derive(Debug)]
-pub(super) struct Inbox {
+pub struct Inbox {
     instance: InstanceId,
     /// The ids of messages and commands that were taken, with the time until which they count.
     taken: BTreeMap<String, Timestamp>,
@@ -74,12 +78,14 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new(instance: InstanceId) -> Self {
+    /// The inbox of an instance.
+    #[must_use]
+    pub fn new(instance: InstanceId) -> Self {
         Self { instance, taken: BTreeMap::new(), counts: Counts::default() }
     }
 
     /// Judges the text of a verified message. What is to be taken is not counted until it is.
-    pub(super) fn judge(&mut self, message_id: &str, text: &str, now: Timestamp) -> Verdict {
+    pub fn judge(&mut self, message_id: &str, text: &str, now: Timestamp) -> Verdict {
         self.taken.retain(|_, until| *until > now);
         let why = match command::read(text) {
             Err(error) => Why::Unreadable(error.to_string()),
@@ -113,7 +119,7 @@ impl Inbox {
     }
 
     /// The command was taken: it is not taken again.
-    pub(super) fn take(&mut self, message_id: &str, command: &Command, now: Timestamp) {
+    pub fn take(&mut self, message_id: &str, command: &Command, now: Timestamp) {
         self.counts.taken = self.counts.taken.saturating_add(1);
         if self.taken.len() < REMEMBERED {
             let window = now.checked_add(WINDOW).unwrap_or(now);

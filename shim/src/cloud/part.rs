@@ -74,7 +74,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// How often a part has failed in a row.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub struct Backoff {
     failures: u32,
 }
 
@@ -86,7 +86,7 @@ impl Backoff {
     /// The wait after one more failure: drawn by lot (`dice` is any number) between the shortest
     /// and a bound that doubles, so that a fleet that lost a service together does not come back
     /// together.
-    pub(super) fn next(&mut self, dice: u32) -> Duration {
+    pub fn next(&mut self, dice: u32) -> Duration {
         let bound = FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         let share = f64::from(dice) / f64::from(u32::MAX);

@@ -21,12 +21,14 @@ const CUT_TEXT: usize = 200;
 const CUT_STEPS: usize = 200;
 
 /// An incident was opened.
-pub(super) fn phase(known: &Incident, home: &Home, durable: bool) -> Entry {
+#[must_use]
+pub fn phase(known: &Incident, home: &Home, durable: bool) -> Entry {
     entry(known, home, EventType::IncidentPhase, known.opened, of(known, durable))
 }
 
 /// An incident was closed.
-pub(super) fn outcome(known: &Incident, home: &Home, durable: bool) -> Entry {
+#[must_use]
+pub fn outcome(known: &Incident, home: &Home, durable: bool) -> Entry {
     let at = known.closed.as_ref().map_or(known.opened, |closed| closed.at);
     entry(known, home, EventType::IncidentOutcome, at, of(known, durable))
 }

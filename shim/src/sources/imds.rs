@@ -27,8 +27,8 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::{self, Instant};
 use tracing::{debug, trace};
 
-use self::hearing::Hearing;
-use self::telling::Telling;
+pub use self::hearing::{Hearing, News};
+pub use self::telling::Telling;
 use super::Heard;
 
 /// The name of this source in reports of health.

@@ -17,9 +17,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// What stands on a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum News {
+pub enum News {
+    /// A Spot notice.
     Spot(SpotNotice),
+    /// A recommendation to rebalance.
     Rebalance(RebalanceNotice),
+    /// The state that Auto Scaling moves it to.
     Lifecycle(LifecycleState),
     /// At least one entry.
     Maintenance(Vec<Maintenance>),
@@ -29,7 +32,7 @@ pub(super) enum News {
 
 /// What has been heard on each path, and how well.
 #[derive(Debug)]
-pub(super) struct Hearing {
+pub struct Hearing {
     interval: Duration,
     paths: BTreeMap<SignalPath, Line>,
     /// The health that was told last.
@@ -47,12 +50,14 @@ struct Line {
 }
 
 impl Hearing {
-    pub(super) fn new(interval: Duration) -> Self {
+    /// Nothing was heard yet; the service is asked every `interval`.
+    #[must_use]
+    pub fn new(interval: Duration) -> Self {
         Self { interval, paths: BTreeMap::new(), told: None }
     }
 
     /// Takes the answer of a path; `None` when it says nothing, be it for lack of news or trouble.
-    pub(super) fn on(&mut self, path: SignalPath, answer: Result<Answer, Fault>) -> Option<News> {
+    pub fn on(&mut self, path: SignalPath, answer: Result<Answer, Fault>) -> Option<News> {
         let line = self.paths.entry(path).or_default();
         match answer.and_then(|answer| read(path, &answer)) {
             Ok(news) => {
@@ -70,7 +75,7 @@ impl Hearing {
     }
 
     /// The health, at the end of a tick, if it is not the one that was told last.
-    pub(super) fn judge(&mut self) -> Option<Heard> {
+    pub fn judge(&mut self) -> Option<Heard> {
         let deaf = self.paths.iter().find(|(_, line)| line.misses >= MISSES);
         let ok = deaf.is_none();
         let missed = self.paths.values().any(|line| line.misses > 0);
@@ -87,7 +92,8 @@ impl Hearing {
     }
 
     /// How long from the start of one tick to the next.
-    pub(super) fn wait(&self) -> Duration {
+    #[must_use]
+    pub fn wait(&self) -> Duration {
         let misses = self.paths.get(&SignalPath::SpotInstanceAction).map_or(0, |line| line.misses);
         let doublings = misses.saturating_sub(MISSES - 1).min(8);
         let stretched = self.interval.saturating_mul(1 << doublings);

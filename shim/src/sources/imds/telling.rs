@@ -21,7 +21,7 @@ const NOBODY: &str = "i-00000000";
 /// a restart, too. What has no time of its own is counted: a state that comes back after it was
 /// gone is another event.
 #[derive(Debug, Default)]
-pub(super) struct Telling {
+pub struct Telling {
     /// The Spot notice that stands: its action, and its time when it was first seen. The time of
     /// a notice may slide from answer to answer, and makes no other notice.
     spot: Option<(LossAction, Option<Timestamp>)>,
@@ -32,7 +32,7 @@ pub(super) struct Telling {
 
 impl Telling {
     /// What to tell of the news of a path. An event whose instance is unknown names none.
-    pub(super) fn tell(
+    pub fn tell(
         &mut self,
         path: SignalPath,
         news: &News,
