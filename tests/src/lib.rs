@@ -22,3 +22,4 @@ pub mod scale;
 pub mod services;
 pub mod setup;
 pub mod wait;
+pub mod walk;

@@ -13,6 +13,7 @@ mod report;
 mod template;
 mod test;
 mod tools;
+mod walk;
 mod workplace;
 
 use std::process::ExitCode;
@@ -47,6 +48,19 @@ enum Verb {
         /// Arguments for the tests, as the name of one
         #[arg(last = true)]
         args: Vec<String>,
+    },
+    /// Live random stories over virtual time, with every fault at random, until there were enough
+    /// incidents
+    Walk {
+        /// The number of the first story; drawn by lot where it is not said
+        #[arg(long)]
+        seed: Option<u64>,
+        /// How many incidents
+        #[arg(long, default_value_t = 1_000_000)]
+        incidents: u64,
+        /// A scenario to live instead
+        #[arg(conflicts_with_all = ["seed", "incidents"])]
+        scenario: Option<std::path::PathBuf>,
     },
     /// Build the Lambda functions, and lay them out where the template finds them
     Functions {
@@ -84,6 +98,9 @@ fn main() -> ExitCode {
         Verb::Test => test::run(&workplace),
         Verb::LintTemplate => template::run(&workplace),
         Verb::E2e { args } => e2e::run(&workplace, &args),
+        Verb::Walk { seed, incidents, scenario } => {
+            walk::run(&workplace, seed, incidents, scenario)
+        }
         Verb::Functions { release, arch } => functions::run(&workplace, release, arch),
         Verb::Durations { megabytes } => durations::run(&workplace, &megabytes),
         Verb::Patterns => patterns::run(&workplace),

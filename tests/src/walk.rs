@@ -1,0 +1,107 @@
+//! A random walk over the faults of the matrix: stories of one instance and its cloud side, over
+//! virtual time, held against the twelve promises after each step.
+//!
+//! One number makes a story ([`moves::drawn`]); a run lives story after story, each of the next
+//! number, until there were enough incidents. A story that breaks a promise is made shorter
+//! ([`shrink::shrink`]) and printed as text, which can be lived again ([`moves::read`]).
+//!
+//! What is real: the daemon's watch, its records and journal lines (cut, flipped and doubled), its
+//! reading of the metadata service, its inbox and its reports; the ledger, the planning, and what
+//! the functions decide; all readers and writers between them. What is told again here, shorter:
+//! the plugin host, the disk, the queue and topic, the table, and the calls of the functions in
+//! their order. What is left out: signatures of messages, the sandbox, idleness, real processes;
+//! other tests have those.
+//!
+//! No I/O, no threads, no clock: the same number is always the same story.
+
+mod checks;
+mod cloud;
+mod ears;
+mod instance;
+mod ledger;
+pub mod moves;
+mod orders;
+mod policies;
+pub mod promises;
+pub mod shrink;
+mod voice;
+mod world;
+
+use std::fmt;
+
+use moves::Move;
+use promises::{Broken, Flaw};
+pub use world::{Count, live};
+
+/// A story that broke a promise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Its number.
+    pub seed: u64,
+    /// What broke in the shortest form of it.
+    pub broken: Broken,
+    /// The shortest form.
+    pub moves: Vec<Move>,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Run {
+    /// How many stories.
+    pub stories: u64,
+    /// What happened in all of them.
+    pub count: Count,
+}
+
+/// Lives stories from a seed on until instances have opened so many incidents.
+///
+/// # Errors
+/// The first story that breaks a promise, made short.
+pub fn run(seed: u64, incidents: u64, flaw: Option<Flaw>) -> Result<Run, Box<Failure>> {
+    let mut run = Run::default();
+    while run.count.incidents < incidents {
+        let seed = seed.wrapping_add(run.stories);
+        let count = story(seed, flaw)?;
+        run.stories += 1;
+        run.count.incidents += count.incidents;
+        run.count.ledger += count.ledger;
+        run.count.runs += count.runs;
+        run.count.starts += count.starts;
+        run.count.happenings += count.happenings;
+    }
+    Ok(run)
+}
+
+/// Lives the story of a seed.
+///
+/// # Errors
+/// It breaks a promise; the story made short.
+pub fn story(seed: u64, flaw: Option<Flaw>) -> Result<Count, Box<Failure>> {
+    let moves = moves::drawn(seed);
+    live(&moves, flaw).map_err(|broken| {
+        let moves = shrink::shrink(&moves, broken.promise, flaw);
+        let broken = live(&moves, flaw).err().unwrap_or(broken);
+        Box::new(Failure { seed, broken, moves })
+    })
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, broken, moves } = self;
+        writeln!(f, "# {broken}")?;
+        writeln!(f, "# again: cargo xtask walk --seed {seed} --incidents 1")?;
+        f.write_str(&moves::text(moves))
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Count { incidents, ledger, runs, starts, happenings } = self.count;
+        write!(
+            f,
+            "{} stories, {incidents} incidents on instances, {ledger} in the ledger, {runs} runs \
+             of plugins, {starts} starts of the daemon, {happenings} happenings: all promises kept",
+            self.stories
+        )
+    }
+}
