@@ -203,6 +203,7 @@ impl World {
                 }
                 self.freeze(slept);
                 self.instance.disturbed = self.now + slept;
+                self.instance.died = self.instance.died.map(|died| died + slept);
             }
             Act::Clock => self.instance.skew += one.number(0) * 1000,
             Act::Stop => {
@@ -552,6 +553,7 @@ impl World {
     pub(super) fn mend_instance(&mut self) -> Kept {
         self.instance.full = false;
         self.instance.trouble = None;
+        self.instance.flips.clear();
         self.instance.kill_in = None;
         self.poll_soon();
         self.turn(Input::Tick)
