@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::json::Fault;
+use crate::json::{Fault, harmless};
+
+/// So much of a path is shown, in characters; a key may be as long as the pattern.
+const PATH: usize = 500;
 
 /// A pattern is not a pattern: where, what was expected there, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,9 +55,9 @@ impl CompileError {
         found: impl fmt::Display,
     ) -> CompileError {
         CompileError {
-            place: Place::Path(path.to_owned()),
+            place: Place::Path(harmless(path.chars().take(PATH))),
             expected: expected.into(),
-            found: found.to_string(),
+            found: harmless(found.to_string().chars()),
         }
     }
 }
@@ -64,7 +67,7 @@ impl From<Fault> for CompileError {
         CompileError {
             place: Place::Text { line: fault.line, column: fault.column },
             expected: fault.expected.to_owned(),
-            found: fault.found,
+            found: harmless(fault.found.chars()),
         }
     }
 }
@@ -92,6 +95,28 @@ pub struct NotAnEvent {
 impl From<Fault> for NotAnEvent {
     fn from(fault: Fault) -> NotAnEvent {
         let Fault { line, column, expected, found } = fault;
-        NotAnEvent { line, column, expected, found }
+        NotAnEvent { line, column, expected, found: harmless(found.chars()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Pattern;
+
+    #[test]
+    fn c11_a_fault_shows_control_characters_escaped_and_stays_short() {
+        for key in ["a\u{7f}b", "a\u{9b}2Jb", "a\tb"] {
+            for pattern in [
+                serde_json::json!({ "detail": { key: 1 } }),
+                serde_json::json!({ "detail": [{ key: false }] }),
+                serde_json::json!({ "detail": [{ "prefix": { "wildcard": key } }] }),
+            ] {
+                let text = Pattern::compile(&pattern.to_string()).unwrap_err().to_string();
+                assert!(!text.contains(char::is_control), "{text:?}");
+            }
+        }
+        let long = serde_json::json!({ "detail": { "x".repeat(60_000): 1 } });
+        let text = Pattern::compile(&long.to_string()).unwrap_err().to_string();
+        assert!(text.len() < 1000, "{} bytes", text.len());
     }
 }

@@ -168,7 +168,21 @@ impl fmt::Display for Json<'_> {
 
 /// A text as JSON, cut short when it is long.
 pub(crate) fn quoted(text: &str) -> String {
-    Value::from(shortened(text)).to_string()
+    harmless(Value::from(shortened(text)).to_string().chars())
+}
+
+/// A text for logs and people: JSON leaves some characters that move a terminal's cursor as they
+/// are.
+pub(crate) fn harmless(text: impl Iterator<Item = char>) -> String {
+    let mut shown = String::new();
+    for character in text {
+        if character.is_control() {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 fn shortened(text: &str) -> String {
