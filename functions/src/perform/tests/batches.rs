@@ -82,6 +82,66 @@ async fn the_tasks_of_one_incident_do_not_get_in_each_others_way() {
     assert!(world.incident().await.tasks.iter().all(|task| task.state.is_over()));
 }
 
+/// The collaborator that breaks is the log: it panics at the first word about one incident.
+#[tokio::test]
+async fn c8_a_record_that_makes_the_function_panic_fails_alone_and_the_next_batch_is_sound() {
+    for poisoned in 0..4 {
+        let world = World::new().await;
+        let mut bodies = Vec::new();
+        for number in 0..4 {
+            let incident = format!("loss/{number}/x");
+            world.open(&incident, &terminating(), &json!([{ "action": "notify" }])).await;
+            bodies.push((format!("m-{number}"), order(&incident, "p/notify")));
+        }
+        let messages: Vec<_> = bodies.iter().map(|(id, body)| (&**id, &**body)).collect();
+        let incident = |number| format!("loss/{number}/x");
+        let broken = tracing::subscriber::set_default(Poisoned(incident(poisoned)));
+        let failed = world.batch(&messages, 2).await;
+        drop(broken);
+        assert_eq!(failed, [format!("m-{poisoned}")]);
+        let states = async |number| {
+            let stored = world.incidents.read(&incident(number)).await.unwrap().unwrap();
+            stored.incident.task("p/notify").unwrap().state.is_over()
+        };
+        for other in (0..4).filter(|number| *number != poisoned) {
+            assert!(states(other).await, "{other} beside {poisoned}");
+        }
+        // The queue gives it again after its lease, to the same process.
+        let (id, body) = &bodies[poisoned];
+        assert_eq!(world.batch(&[(id, body)], 3 + LEASE).await, Vec::<String>::new());
+        assert!(states(poisoned).await);
+    }
+}
+
+/// A log that panics when it is told of this incident.
+struct Poisoned(String);
+
+impl tracing::Subscriber for Poisoned {
+    fn enabled(&self, _of: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _of: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            let told = format!("{value:?}");
+            let is_ours = field.name() == "correlationid" && told.contains(&self.0);
+            assert!(!is_ours, "poisoned by {told}");
+        });
+    }
+
+    fn enter(&self, _span: &tracing::span::Id) {}
+
+    fn exit(&self, _span: &tracing::span::Id) {}
+}
+
 #[tokio::test]
 async fn a_message_that_comes_twice_is_obeyed_once() {
     let world = World::with(&json!([{ "action": "notify" }])).await;
