@@ -152,6 +152,9 @@ impl Session {
                 Err(FlushError::Command { source, .. }) if in_progress(&source) => {
                     self.pause()?;
                 }
+                Err(FlushError::Command { source, .. }) if cannot_fork(&source) => {
+                    return self.save(begun);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -233,6 +236,12 @@ impl Session {
             false => Ok(left),
         }
     }
+}
+
+/// Whether `BGSAVE` failed before it began, as where no process can be had for it: Redis gives no
+/// reason then (`rdb.c`, `bgsaveCommand`, Redis 7.0), and gives one whenever it has one.
+fn cannot_fork(error: &RedisError) -> bool {
+    error.code() == Some("ERR") && error.detail().is_none_or(str::is_empty)
 }
 
 /// Whether `BGSAVE` was refused because another save or a rewrite runs.

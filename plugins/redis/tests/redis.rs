@@ -46,7 +46,7 @@ fn save_and_bgsave_put_every_key_into_the_dump_that_survives_a_kill() {
 }
 
 #[test]
-fn bgsave_does_not_take_a_save_that_began_before_the_last_changes_for_its_own() {
+fn h4_bgsave_does_not_take_a_save_that_began_before_the_last_changes_for_its_own() {
     let Some(mut redis) = Redis::start(&[]) else { return };
     redis.fill(100);
     redis.say(&["CONFIG", "SET", "rdb-key-save-delay", "5000"]);
@@ -90,6 +90,46 @@ fn a_save_that_fails_is_no_success() {
     assert!(error.starts_with("the background save failed on Redis at"), "{error}");
     let error = redis.flush(json!({ "mode": "save" })).error.unwrap();
     assert!(error.starts_with("`SAVE` failed on Redis at"), "{error}");
+}
+
+#[test]
+fn h4_on_a_full_disk_nothing_is_called_saved_until_there_is_room() {
+    let script = "mount -t tmpfs -o size=64k tmpfs \"$0\"; exec redis-server \"$@\"";
+    let Some(mut redis) = Redis::start_as_root(&["unshare", "--mount"], script) else { return };
+    redis.say(&["CONFIG", "SET", "save", "3600 1000000", "rdbcompression", "no"]);
+    redis.say(&["SET", "large", &"x".repeat(200_000)]);
+    let error = redis.flush(json!({})).error.unwrap();
+    assert!(error.starts_with("the background save failed on Redis at"), "{error}");
+    assert!(error.contains("disk is full"), "{error}");
+    // Redis refuses writes since then, and the next flush is as honest.
+    let refused = cmd("SET").arg("more").arg("1").exec(&mut redis.connection).unwrap_err();
+    assert!(refused.to_string().contains("MISCONF"), "{refused}");
+    assert!(redis.flush(json!({})).error.is_some());
+    let data = redis.folder.path().join("data").display().to_string();
+    let space = format!("--mount=/proc/{}/ns/mnt", redis.child.id());
+    let mut more = Command::new("nsenter");
+    more.args([&space, "mount", "-o", "remount,size=8m", &data]);
+    assert!(more.status().unwrap().success());
+    let handled = redis.flush(json!({}));
+    assert_eq!((handled.error.as_ref(), handled.verified), (None, Some(true)));
+    redis.say(&["SET", "more", "1"]);
+}
+
+#[test]
+fn h4_where_redis_cannot_fork_it_saves_all_the_same() {
+    let script = "data=$0; chown -R 61236:61236 \"${data%/*}\"; exec setpriv --reuid=61236 \
+        --regid=61236 --clear-groups redis-server \"$@\"";
+    let Some(mut redis) = Redis::start_as_root(&[], script) else { return };
+    redis.fill(100);
+    let mut limit = Command::new("setpriv");
+    limit.args(["--reuid=61236", "--regid=61236", "--clear-groups", "prlimit", "--nproc=1:"]);
+    limit.arg(format!("--pid={}", redis.child.id()));
+    assert!(limit.status().unwrap().success());
+    let refused = cmd("BGSAVE").exec(&mut redis.connection);
+    assert!(refused.is_err(), "it cannot fork");
+    let handled = redis.flush(json!({}));
+    assert_eq!((handled.error.as_ref(), handled.verified), (None, Some(true)));
+    assert_eq!(redis.killed_and_started_again(&[]).keys(), 100);
 }
 
 #[test]
@@ -142,7 +182,7 @@ fn a_server_that_never_answers_and_one_that_is_not_there_are_named() {
 }
 
 #[test]
-fn replicas_have_all_data_or_the_save_is_not_called_verified() {
+fn h4_replicas_have_all_data_or_the_save_is_not_called_verified() {
     let (main, replica) = (free_port(), free_port());
     let Some(mut main_one) = Redis::start(&["--port", &main]) else { return };
     let of = ["--replicaof", "127.0.0.1", &main, "--port", &replica];
@@ -386,6 +426,26 @@ impl Redis {
     fn start(settings: &[&str]) -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let child = process::start(folder.path(), settings)?;
+        let connection = connect(folder.path());
+        Some(Self { child, folder, connection })
+    }
+
+    /// Starts one by a shell script, in which `$0` is the folder of its data and `"$@"` its
+    /// arguments; `None` where that needs root.
+    fn start_as_root(around: &[&str], script: &str) -> Option<Self> {
+        let may = Command::new("unshare").args(["--mount", "true"]).stderr(Stdio::null()).status();
+        let id = Command::new("id").arg("-u").output().unwrap();
+        if id.stdout != b"0\n" || !may.is_ok_and(|status| status.success()) {
+            println!("skipped: needs root");
+            return None;
+        }
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("data");
+        let words = [around, &["sh", "-ec", script]].concat();
+        let (program, rest) = words.split_first()?;
+        let mut by = Command::new(program);
+        by.args(rest).arg(data);
+        let child = process::start_by(by, folder.path(), &[])?;
         let connection = connect(folder.path());
         Some(Self { child, folder, connection })
     }

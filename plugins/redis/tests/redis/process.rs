@@ -7,8 +7,13 @@ use std::process::{Child, Command, Stdio};
 /// Starts a server whose socket is `redis.sock` in a folder, and waits until it is ready; `None`
 /// where none is installed, which it need not be.
 pub(crate) fn start(folder: &Path, settings: &[&str]) -> Option<Child> {
+    start_by(Command::new("redis-server"), folder, settings)
+}
+
+/// The same, by a command that becomes the server with the arguments that follow.
+pub(crate) fn start_by(by: Command, folder: &Path, settings: &[&str]) -> Option<Child> {
     std::fs::create_dir_all(folder.join("data")).unwrap();
-    let Ok(mut child) = spawn(folder, settings) else {
+    let Ok(mut child) = spawn(by, folder, settings) else {
         let needed = std::env::vars().any(|(name, value)| name == "SNOOZE_FULL" && value == "1");
         assert!(!needed, "SNOOZE_FULL=1 needs redis-server");
         println!("not tested: redis-server is not installed");
@@ -18,9 +23,8 @@ pub(crate) fn start(folder: &Path, settings: &[&str]) -> Option<Child> {
     Some(child)
 }
 
-fn spawn(folder: &Path, settings: &[&str]) -> std::io::Result<Child> {
-    Command::new("redis-server")
-        .args(["--port", "0", "--save", "", "--bind", "127.0.0.1"])
+fn spawn(mut by: Command, folder: &Path, settings: &[&str]) -> std::io::Result<Child> {
+    by.args(["--port", "0", "--save", "", "--bind", "127.0.0.1"])
         .arg("--unixsocket")
         .arg(folder.join("redis.sock"))
         .arg("--dir")
