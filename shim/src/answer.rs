@@ -69,6 +69,10 @@ pub(crate) fn faults(daemon: &Daemon) -> Vec<(String, String)> {
     let mut faults: Vec<(String, String)> = daemon.health.clone();
     let refused = daemon.refused.iter().chain(&daemon.shelf.faults);
     faults.extend(refused.map(|fault| ("policies".to_owned(), fault.clone())));
+    if !daemon.durable {
+        let text = "cannot be written: a restart would not know what was done".to_owned();
+        faults.push(("journal".to_owned(), text));
+    }
     if daemon.watch.policies().iter().all(|policy| !policy.enabled) {
         let text = "none is in force: nothing would be saved".to_owned();
         faults.push(("policies".to_owned(), text));

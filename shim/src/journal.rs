@@ -5,17 +5,26 @@
 //! step that it tells of begins. A tail that was torn, by a crash or a full disk, ends the valid
 //! part and is cut off; nothing after it is believed. What could not be written waits, and is
 //! written before what comes later: a full disk leaves neither a gap nor a torn line behind.
+//!
+//! Room for an incident and more is taken beforehand ([`ROOM`]), where the file system can do that,
+//! so that a disk that fills up later does not matter. The room lies behind the end of the file,
+//! where no reader sees it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::FallocateFlags;
 
 use crate::record::Entry;
 
 /// A journal larger than this is read only up to here: the daemon writes a few hundred bytes a
 /// step and compacts at every start, and whenever the journal has grown.
 const LARGEST: u64 = 64 << 20;
+
+/// So many bytes are taken on the disk before they are needed: a step takes a few hundred.
+pub const ROOM: u64 = 64 << 10;
 
 /// How many bytes may wait for a disk that is full; what goes beyond is lost.
 const WAITING: usize = 1 << 20;
@@ -25,8 +34,12 @@ const WAITING: usize = 1 << 20;
 pub struct Journal {
     path: PathBuf,
     file: File,
+    /// On a disk that cannot be written it is open for reading only, until it can.
+    is_writable: bool,
     /// The length of the valid part, in bytes.
     length: u64,
+    /// How far the file has room on the disk, in bytes.
+    room: u64,
     /// Lines that could not be written yet.
     waiting: Vec<u8>,
 }
@@ -42,24 +55,26 @@ pub struct Recovered {
 
 impl Journal {
     /// Opens the journal in `directory`, or makes one, and reads what it holds. A torn tail is
-    /// cut off.
+    /// cut off. One that can be read but not written is read.
     ///
     /// # Errors
-    /// When the file cannot be opened, read or cut.
+    /// When the file can neither be opened nor made, or not be read.
     pub fn open(directory: &Path) -> io::Result<(Self, Recovered)> {
         let path = directory.join("journal");
-        let mut file = create(&path)?;
+        let writable = create(&path);
+        let is_writable = writable.is_ok();
+        let mut file = writable.or_else(|error| File::open(&path).or(Err(error)))?;
         let mut bytes = Vec::new();
         Read::by_ref(&mut file).take(LARGEST).read_to_end(&mut bytes)?;
         let (entries, valid) = decode(&bytes);
         let found = file.metadata()?.len();
         let length = u64::try_from(valid).unwrap_or(u64::MAX).min(found);
-        if length < found {
-            file.set_len(length)?;
-            file.sync_all()?;
+        if length < found && is_writable {
+            // Else the next append cuts it.
+            let _ = file.set_len(length).and_then(|()| file.sync_all());
         }
-        file.seek(SeekFrom::End(0))?;
-        let journal = Self { path, file, length, waiting: Vec::new() };
+        let mut journal = Self { path, file, is_writable, length, room: 0, waiting: Vec::new() };
+        journal.make_room();
         Ok((journal, Recovered { entries, dropped_bytes: found - length }))
     }
 
@@ -91,16 +106,25 @@ impl Journal {
                 write_line(&mut self.waiting, entry)?;
             }
         }
+        if !self.is_writable {
+            self.file = create(&self.path)?;
+            self.is_writable = true;
+        }
         if self.waiting.is_empty() {
             return Ok(());
         }
         if self.file.metadata()?.len() != self.length {
+            // This gives the room behind it away.
+            self.room = 0;
             self.file.set_len(self.length)?;
         }
         self.file.write_all(&self.waiting)?;
         self.file.sync_data()?;
         self.length += u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
         self.waiting.clear();
+        if self.room < self.length + ROOM / 2 {
+            self.make_room();
+        }
         Ok(())
     }
 
@@ -120,8 +144,20 @@ impl Journal {
             File::open(directory)?.sync_all()?;
         }
         self.file = file;
+        self.is_writable = true;
         self.length = u64::try_from(lines.len()).unwrap_or(u64::MAX);
+        self.make_room();
         Ok(())
+    }
+
+    /// Takes room behind what is written. Where that cannot be had, it is looked for again when
+    /// as much was written.
+    fn make_room(&mut self) {
+        if self.is_writable {
+            let keep = FallocateFlags::KEEP_SIZE;
+            let _ = rustix::fs::fallocate(&self.file, keep, self.length, ROOM);
+            self.room = self.length.saturating_add(ROOM);
+        }
     }
 }
 
@@ -154,7 +190,11 @@ fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
-fn write_line(lines: &mut Vec<u8>, entry: &Entry) -> io::Result<()> {
+/// Appends the line of one entry to those of others.
+///
+/// # Errors
+/// When the entry cannot be serialized.
+pub fn write_line(lines: &mut Vec<u8>, entry: &Entry) -> io::Result<()> {
     let json = serde_json::to_vec(entry)?;
     write!(lines, "{:08x} ", crc32fast::hash(&json))?;
     lines.extend_from_slice(&json);
@@ -266,6 +306,42 @@ mod tests {
         assert_eq!(found, Recovered { entries: plan.clone(), dropped_bytes: 0 });
         assert_eq!(journal.entries().unwrap(), plan);
         assert_eq!(usize::try_from(journal.length()).unwrap(), written(&plan).len());
+    }
+
+    /// `/dev/null` takes every byte and can sync none.
+    #[test]
+    fn g4_what_the_disk_did_not_confirm_is_written_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let plan = plan();
+        let (mut journal, _) = Journal::open(directory.path()).unwrap();
+        let null = OpenOptions::new().read(true).append(true).open("/dev/null").unwrap();
+        let good = std::mem::replace(&mut journal.file, null);
+        assert!(journal.append(&plan[..2]).is_err());
+        assert_eq!(journal.length(), 0);
+        journal.file = good;
+        journal.append(&plan[2..]).unwrap();
+        assert_eq!(Journal::open(directory.path()).unwrap().1.entries, plan);
+    }
+
+    #[test]
+    fn g4_the_journal_has_its_room_on_the_disk_and_no_reader_sees_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let blocks = || {
+            let file = fs::metadata(directory.path().join("journal")).unwrap();
+            std::os::unix::fs::MetadataExt::blocks(&file) * 512
+        };
+        let plan = plan();
+        let (mut journal, _) = Journal::open(directory.path()).unwrap();
+        assert!(blocks() >= ROOM, "{} bytes", blocks());
+        journal.append(&plan).unwrap();
+        journal.replace(&plan).unwrap();
+        assert!(blocks() >= ROOM, "{} bytes", blocks());
+        let file = fs::read(directory.path().join("journal")).unwrap();
+        assert_eq!(file, written(&plan));
+        while journal.length() < 2 * ROOM {
+            journal.append(&plan).unwrap();
+        }
+        assert!(blocks() >= journal.length() + ROOM / 2, "{} bytes", blocks());
     }
 
     proptest! {

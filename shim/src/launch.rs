@@ -25,6 +25,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use rustix::io::Errno;
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -125,6 +126,8 @@ pub enum Fault {
     Untrusted(String),
     /// The file may be run but cannot be.
     CannotStart(String),
+    /// The system has no process, descriptor or memory to spare for it, for now.
+    Scarce(String),
 }
 
 impl Fault {
@@ -132,6 +135,17 @@ impl Fault {
     #[must_use]
     pub fn of_line(line: &[u8]) -> Option<Self> {
         line.starts_with(b"{\"launch\":").then(|| serde_json::from_slice(line).ok()).flatten()
+    }
+
+    /// The fault of a start that the system refused.
+    #[must_use]
+    pub fn of_start(what: &str, source: &std::io::Error) -> Self {
+        let text = format!("{what}: {source}");
+        let scarce = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+        match Errno::from_io_error(source) {
+            Some(error) if scarce.contains(&error) => Self::Scarce(text),
+            Some(_) | None => Self::CannotStart(text),
+        }
     }
 
     fn tell(&self) -> ExitCode {

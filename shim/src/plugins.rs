@@ -33,6 +33,7 @@ mod process;
 mod report;
 mod secret;
 mod settings;
+mod spare;
 mod start;
 mod step;
 mod talk;

@@ -500,22 +500,16 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), RunError> {
         .map_err(|source| RunError::Place(path.to_owned(), source))
 }
 
-/// Makes sure that no other daemon works with the same state.
+/// Makes sure that no other daemon works with the same state. The directory itself is locked, so
+/// that a disk that cannot be written does not matter; the file `lock` in it says who holds it.
 ///
 /// A daemon that was killed while it started a plugin leaves the lock behind for as long as the
 /// plugin's keeper needs to notice.
 async fn lock(directory: &Path) -> Result<File, RunError> {
     make_directory(directory, 0o700)?;
-    let path = directory.join("lock");
-    let place = |source| RunError::Place(path.clone(), source);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(place)?;
+    let place = |source| RunError::Place(directory.to_owned(), source);
+    let file = File::open(directory).map_err(place)?;
+    let name = directory.join("lock");
     let exclusive = rustix::fs::FlockOperation::NonBlockingLockExclusive;
     let end = Instant::now() + LOCK_LIMIT;
     while rustix::fs::flock(&file, exclusive).is_err() {
@@ -524,13 +518,20 @@ async fn lock(directory: &Path) -> Result<File, RunError> {
             continue;
         }
         let mut holder = String::new();
-        let _ = Read::by_ref(&mut file).take(64).read_to_string(&mut holder);
+        let _ = File::open(&name).and_then(|file| file.take(64).read_to_string(&mut holder));
         let holder = format!("process {}", holder.trim());
         return Err(RunError::SecondInstance(holder, directory.to_owned()));
     }
-    file.set_len(0).map_err(place)?;
-    writeln!(file, "{}", std::process::id()).map_err(place)?;
+    if let Err(error) = tell_holder(&name) {
+        warn!(%error, "the lock does not say who holds it");
+    }
     Ok(file)
+}
+
+fn tell_holder(name: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(name)?;
+    writeln!(file, "{}", std::process::id())
 }
 
 mod cloud_side;

@@ -51,6 +51,23 @@ pub fn there(what: &str, found: bool) -> bool {
     found
 }
 
+/// Whether this process may do what only root may, up to mounts of its own; a test that needs it
+/// says so where it is left out.
+#[must_use]
+pub fn as_root() -> bool {
+    let may_mount = || {
+        let status =
+            Command::new("unshare").args(["--mount", "true"]).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    let root = rustix::process::geteuid().is_root() && may_mount();
+    if !root {
+        // Whoever closed our output does not want it.
+        let _ = std::io::stdout().write_all(b"skipped: needs root\n");
+    }
+    root
+}
+
 /// The cargo that built this, in the root, without network.
 #[must_use]
 pub fn cargo() -> Command {

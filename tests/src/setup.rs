@@ -95,6 +95,17 @@ impl Setup {
         place::install("/dev/stdin".as_ref(), &path, Some(text));
     }
 
+    /// Lets a script start the daemon from now on: in it, `"$@"` is the daemon with its arguments.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn wrap(&mut self, script: &str) {
+        let text =
+            format!("#!/bin/sh\nset -e\nset -- '{}' \"$@\"\n{script}\n", self.program.display());
+        self.script("wrapped", &text);
+        self.program = self.path("wrapped");
+    }
+
     /// A member of the settings, to be changed.
     ///
     /// # Panics

@@ -10,6 +10,7 @@ mod daemon {
     mod log;
     mod promises;
     mod road;
+    mod scarce;
     mod secrets;
     mod start;
     mod stop;

@@ -221,5 +221,5 @@ fn let_go_of_pipes() -> rustix::io::Result<()> {
 }
 
 fn cannot(what: &str, source: &std::io::Error) -> Fault {
-    Fault::CannotStart(format!("{what}: {source}"))
+    Fault::of_start(what, source)
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 
 use super::log::Tail;
 use super::process::Heard;
+use super::spare::Spare;
 use super::{
     Entry, HostSettings, Kind, Outcome, PluginState, Redactor, Report, Run, Stats, StepOutcome,
 };
@@ -55,6 +56,7 @@ pub(super) struct Shared {
     pub(super) reports: mpsc::Sender<Report>,
     /// So many processes may be in their start at once, unless an event waits for one.
     pub(super) starts: Semaphore,
+    pub(super) spare: Spare,
 }
 
 /// What the host can see of an entry at any time.

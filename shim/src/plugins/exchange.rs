@@ -84,7 +84,7 @@ pub(super) fn ending_text(ending: Ending) -> String {
 
 fn fault_text(fault: &Fault) -> &str {
     match fault {
-        Fault::Untrusted(text) | Fault::CannotStart(text) => text,
+        Fault::Untrusted(text) | Fault::CannotStart(text) | Fault::Scarce(text) => text,
     }
 }
 

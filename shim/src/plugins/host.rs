@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::attendant::{Attendant, Face, Order, Shared};
 use super::log::Tail;
+use super::spare::Spare;
 use super::{
     Entry, Fetched, HostSettings, Outcome, PluginStatus, Report, Run, StepOutcome, keepers,
     remote_references,
@@ -60,7 +61,12 @@ impl Host {
     /// The receiver must go on reading: an entry whose report nobody takes stands still.
     #[must_use]
     pub fn new(settings: HostSettings, reports: mpsc::Sender<Report>) -> Self {
-        let shared = Arc::new(Shared { settings, reports, starts: Semaphore::new(STARTS) });
+        let shared = Arc::new(Shared {
+            settings,
+            reports,
+            starts: Semaphore::new(STARTS),
+            spare: Spare::new(),
+        });
         Self {
             shared,
             places: BTreeMap::new(),

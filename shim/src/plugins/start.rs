@@ -100,6 +100,10 @@ impl Attendant {
         if was_for != Some(pending.run.run_id) {
             return;
         }
+        if matches!(trouble, Trouble::Launch(Fault::Scarce(_))) {
+            // Others give back what they have: it is tried again for as long as the run may take.
+            return;
+        }
         let ended = matches!(trouble, Trouble::Ended(_) | Trouble::Closed | Trouble::NotWritten(_));
         if ended && pending.starts < attempts {
             return;
@@ -112,7 +116,7 @@ impl Attendant {
             | Trouble::NotWritten(_)
             | Trouble::Closed
             | Trouble::Ended(_)
-            | Trouble::Launch(Fault::CannotStart(_))
+            | Trouble::Launch(Fault::CannotStart(_) | Fault::Scarce(_))
             | Trouble::Stopped => Outcome::CannotStart(text),
         };
         if let Some(pending) = self.work.runs.pop_front() {
@@ -125,6 +129,7 @@ impl Attendant {
     pub(super) async fn try_start(&mut self) -> Result<Process, Trouble> {
         let cannot = |text: String| Trouble::Launch(Fault::CannotStart(text));
         let settings = &self.shared.settings;
+        let lent = self.shared.spare.lend();
         let found = discover::target(settings, &self.entry.plugin);
         let Startable { target, kind, approved } = found.map_err(|refusal| {
             Trouble::Launch(match refusal {
@@ -143,7 +148,9 @@ impl Attendant {
             .plan(&settings.sandboxes.abilities, process::temporary(settings, &entry.id));
         self.show(|face| face.gaps = plan.gaps);
         let started = Process::start(settings, entry, &plan.confinement, &target, redactor, tail);
-        let mut process = started.map_err(|source| cannot(format!("keeper: {source}")))?;
+        drop(lent);
+        let started = started.map_err(|source| Fault::of_start("keeper", &source));
+        let mut process = started.map_err(Trouble::Launch)?;
         let pid = u32::try_from(process.pid.as_raw_nonzero().get()).ok();
         self.show(|face| (face.kind, face.pid) = (Some(kind), pid));
         match self.make_ready(&mut process, config).await {
