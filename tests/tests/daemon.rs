@@ -14,5 +14,6 @@ mod daemon {
     mod secrets;
     mod start;
     mod stop;
+    mod stranger;
     mod voter;
 }
