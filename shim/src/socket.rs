@@ -193,7 +193,12 @@ fn is_trusted(peer: &UCred, group: Option<u32>) -> bool {
     })
 }
 
-fn read_request(line: &[u8], whole: bool, trusted: bool) -> Result<Request, Reply> {
+/// Reads a line of a client; `whole` when it was ended, `trusted` when the client may change
+/// things.
+///
+/// # Errors
+/// The reply that tells what is wrong with it.
+pub fn read_request(line: &[u8], whole: bool, trusted: bool) -> Result<Request, Reply> {
     if !whole && u64::try_from(line.len()).unwrap_or(u64::MAX) >= REQUEST {
         let text = format!("the request is longer than {REQUEST} bytes");
         return Err(Reply::error(BAD_REQUEST, text));

@@ -12,6 +12,7 @@
 
 pub mod busybody;
 pub mod cloud;
+pub mod daemon_targets;
 pub mod dice;
 pub mod functions;
 pub mod place;
@@ -21,5 +22,6 @@ pub mod promises;
 pub mod scale;
 pub mod services;
 pub mod setup;
+pub mod targets;
 pub mod wait;
 pub mod walk;

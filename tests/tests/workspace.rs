@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod workspace {
+    mod corpus;
     mod documents;
     mod floors;
     mod matrix;

@@ -8,6 +8,7 @@ mod demo;
 mod durations;
 mod e2e;
 mod functions;
+mod fuzz;
 mod patterns;
 mod report;
 mod template;
@@ -79,6 +80,14 @@ enum Verb {
     },
     /// Measure the matcher of patterns beside event-ruler, on the same rules and events
     Patterns,
+    /// Look for bytes that break a reader of the outside, with a nightly compiler
+    Fuzz {
+        /// How long each target runs
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+        /// The targets; all where none is named
+        targets: Vec<String>,
+    },
     /// Measure the promises of the README
     Bench {
         /// Print the rows as JSON
@@ -104,6 +113,7 @@ fn main() -> ExitCode {
         Verb::Functions { release, arch } => functions::run(&workplace, release, arch),
         Verb::Durations { megabytes } => durations::run(&workplace, &megabytes),
         Verb::Patterns => patterns::run(&workplace),
+        Verb::Fuzz { seconds, targets } => fuzz::run(&workplace, seconds, &targets),
         Verb::Bench { json } => bench::run(&workplace, json),
     };
     ended.unwrap_or_else(|error| fail(&error))

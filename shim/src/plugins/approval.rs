@@ -42,8 +42,16 @@ impl Approval {
     pub fn read(directory: &Path, name: &PluginName) -> Result<Option<Self>, Refusal> {
         let file = Self::file_name(name);
         let Some(text) = read_beside(directory, file.as_ref(), LONGEST)? else { return Ok(None) };
-        serde_json::from_str(&text).map(Some).map_err(|source| {
+        Self::parse(&text).map(Some).map_err(|source| {
             Refusal::Untrusted(format!("its approval `{file}` cannot be read: {source}"))
         })
+    }
+
+    /// Reads the text of an approval.
+    ///
+    /// # Errors
+    /// It is no approval.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
     }
 }
