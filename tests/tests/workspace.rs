@@ -5,6 +5,7 @@ mod workspace {
     mod corpus;
     mod documents;
     mod floors;
+    mod golden;
     mod matrix;
     mod official;
     mod traces;

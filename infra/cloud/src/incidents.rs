@@ -22,7 +22,7 @@ use aws_sdk_dynamodb::types::{
 };
 use jiff::Timestamp;
 use snooze_event::InstanceId;
-use snooze_policy::ledger::{Claim, Incident};
+use snooze_policy::ledger::{Claim, Incident, SCHEMA};
 use tokio::task::JoinSet;
 use tracing::warn;
 use uuid::Uuid;
@@ -424,7 +424,11 @@ fn stored(operation: &'static str, item: &Item) -> Result<Stored, CloudError> {
         CloudError::new(operation, Kind::Invalid, "NotAnIncident", &format!("`{id}`: {why}"))
     };
     let body = text(item, "body").ok_or_else(|| bad("it has no `body`"))?;
-    let incident = serde_json::from_str(body).map_err(|error| bad(&error.to_string()))?;
+    let incident: Incident = serde_json::from_str(body).map_err(|error| bad(&error.to_string()))?;
+    if incident.schema > SCHEMA {
+        // Read as ours it would be written back without what we do not know.
+        return Err(bad(&format!("it is of form {}: expected at most {SCHEMA}", incident.schema)));
+    }
     let revision = number(item, "revision").ok_or_else(|| bad("it has no `revision`"))?;
     Ok(Stored { incident, revision })
 }
