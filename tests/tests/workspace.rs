@@ -4,6 +4,7 @@
 mod workspace {
     mod corpus;
     mod documents;
+    mod downgrade;
     mod floors;
     mod golden;
     mod matrix;
