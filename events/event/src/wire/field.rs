@@ -11,6 +11,9 @@ use crate::{InstanceId, Severity};
 /// How much of a text from outside an error shows, in characters.
 const SHOWN: usize = 64;
 
+/// How much of a path an error shows, in characters.
+const LONGEST_PLACE: usize = 200;
+
 /// A member that is not there.
 pub(super) fn missing(at: &str, expected: &'static str) -> ReadError {
     ReadError::Missing { at: at.to_owned(), expected }
@@ -18,7 +21,20 @@ pub(super) fn missing(at: &str, expected: &'static str) -> ReadError {
 
 /// A member that holds something else.
 pub(super) fn wrong(at: &str, found: &Value, expected: &'static str) -> ReadError {
-    ReadError::Field { at: at.to_owned(), found: shown(found), expected }
+    ReadError::Field { at: place(at), found: shown(found), expected }
+}
+
+/// A path as it may be shown: a key that a person gives stands in it, and may hold anything.
+fn place(at: &str) -> String {
+    let mut shown = String::new();
+    for character in at.chars().take(LONGEST_PLACE) {
+        if character.is_control() {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// A text that must be there. `at` is its whole path, which ends with `key`.

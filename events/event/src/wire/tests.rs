@@ -80,3 +80,14 @@ proptest! {
         drop(parse(&text));
     }
 }
+
+#[test]
+fn c11_a_fault_shows_the_key_that_a_person_gave_escaped_and_short() {
+    let id: crate::EventId = "e-1".parse().unwrap();
+    let now = "2026-03-14T09:27:00Z".parse().unwrap();
+    for key in ["a\u{7f}b".to_owned(), "a\u{9b}2Jb".to_owned(), "x".repeat(100_000)] {
+        let event = serde_json::json!({ "type": "custom.x", key: 1 });
+        let text = super::plugin::read_custom(&event, now, id.clone()).unwrap_err().to_string();
+        assert!(!text.contains(char::is_control) && text.len() < 1000, "{} bytes", text.len());
+    }
+}
