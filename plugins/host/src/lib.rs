@@ -9,6 +9,8 @@
 //! | `criu-checkpointer` | writes a process to image files, from which CRIU can start it again |
 //! | `signal-checkpoint` | tells a program by a signal to save, and waits until it did |
 //!
+//! And `plugin-relay` connects the daemon with a plugin, of any kind, that has a unit of its own.
+//!
 //! Invariants: no shell; programs are found in fixed directories, get their arguments as a list and
 //! an end, and what they say is bounded; every wait ends with the time of the step; process 1, the
 //! plugin itself and its ancestors are never touched; a process is held by a descriptor from before
@@ -19,6 +21,7 @@ mod container_stopper;
 mod criu_checkpointer;
 mod process;
 mod program;
+pub mod relay;
 mod report;
 mod signal;
 mod signal_checkpoint;

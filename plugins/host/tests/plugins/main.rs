@@ -15,6 +15,7 @@ mod common;
 mod container_stopper;
 mod criu_checkpointer;
 mod pages;
+mod relay;
 mod signal_checkpoint;
 mod slurm_requeue;
 mod unit_stopper;
