@@ -19,6 +19,7 @@ mod fleet;
 mod history;
 mod idle;
 mod incident;
+mod manual;
 mod pattern;
 mod plugin;
 mod policy;
@@ -105,6 +106,9 @@ enum Verb {
     #[command(hide = true)]
     DemoApp(demo::app::Args),
     Completions(completions::Args),
+    /// Write the pages of the manual into a directory, for packages
+    #[command(hide = true)]
+    Manual(manual::Args),
 }
 
 fn main() -> ExitCode {
@@ -153,5 +157,6 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Demo(args) => demo::run(&args, &context),
         Verb::DemoApp(args) => demo::app::run(&args),
         Verb::Completions(args) => completions::run(&args),
+        Verb::Manual(args) => manual::run(&args),
     }
 }

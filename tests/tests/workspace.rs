@@ -9,6 +9,8 @@ mod workspace {
     mod golden;
     mod matrix;
     mod official;
+    mod packages;
     mod traces;
     mod trial;
+    mod units;
 }

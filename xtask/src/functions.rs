@@ -83,7 +83,7 @@ fn alone(workplace: &Workplace, release: bool, arch: Arch) -> Result<PathBuf> {
 
 impl Arch {
     /// That of this machine.
-    fn own() -> Option<Self> {
+    pub(crate) fn own() -> Option<Self> {
         match std::env::consts::ARCH {
             "aarch64" => Some(Self::Arm64),
             "x86_64" => Some(Self::X86_64),
@@ -99,7 +99,8 @@ impl Arch {
         }
     }
 
-    fn triple(self) -> &'static str {
+    /// The target of the compiler.
+    pub(crate) fn triple(self) -> &'static str {
         match self {
             Self::Arm64 => "aarch64-unknown-linux-gnu",
             Self::X86_64 => "x86_64-unknown-linux-gnu",

@@ -9,6 +9,7 @@ mod durations;
 mod e2e;
 mod functions;
 mod fuzz;
+mod package;
 mod patterns;
 mod report;
 mod template;
@@ -72,6 +73,8 @@ enum Verb {
         #[arg(long)]
         arch: Option<Arch>,
     },
+    /// Build packages for Debian and RPM, an archive, checksums and a bill of materials
+    Package(package::Args),
     /// Measure how long databases take to save on this machine, and print a table
     Durations {
         /// How much the servers are filled with, in megabytes
@@ -111,6 +114,7 @@ fn main() -> ExitCode {
             walk::run(&workplace, seed, incidents, scenario)
         }
         Verb::Functions { release, arch } => functions::run(&workplace, release, arch),
+        Verb::Package(args) => package::run(&workplace, &args),
         Verb::Durations { megabytes } => durations::run(&workplace, &megabytes),
         Verb::Patterns => patterns::run(&workplace),
         Verb::Fuzz { seconds, targets } => fuzz::run(&workplace, seconds, &targets),

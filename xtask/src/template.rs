@@ -5,7 +5,6 @@
 //! beyond that are tests (`tests/tests/template`).
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -98,25 +97,7 @@ impl Environment {
     }
 
     fn install(&self, workplace: &Workplace) -> Result<()> {
-        let folder = self.folder(workplace);
-        let installed = folder.join("requirements.txt");
-        if fs::read_to_string(&installed).is_ok_and(|text| text == self.content) {
-            return Ok(());
-        }
-        report::progress(&format!("installing {} in .local/{}", self.requirements, self.name));
-        let make = || {
-            let mut venv = workplace.command("python3");
-            done(venv.args(["-m", "venv", "--clear"]).arg(&folder))
-        };
-        // Debian parts what makes environments from Python itself.
-        make().or_else(|_| {
-            tools::system_packages(workplace, &["python3-venv"]).and_then(|()| make())
-        })?;
-        let mut pip = self.program(workplace, "pip");
-        pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-        done(pip.arg(workplace.root.join(self.requirements)))?;
-        let written = fs::write(&installed, self.content);
-        written.with_context(|| format!("cannot write {}", installed.display()))
+        tools::python(workplace, self.name, self.requirements, self.content).map(drop)
     }
 }
 

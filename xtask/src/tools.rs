@@ -18,11 +18,17 @@ const CARGO_DENY: &str = "cargo-deny@0.20.2";
 /// The Redis client that the Python plugin of the contract is written for.
 const PYTHON_REDIS: &str = "redis==5.2.1";
 
+/// A linker that knows the symbols of old C libraries.
+const ZIG: &str = include_str!("../zig-requirements.txt");
+
+/// The Debian in which packages are tried out.
+const DEBIAN: &str = "bookworm";
+
 /// The emulator of AWS and its clients.
 const CLOUD: &str = include_str!("../cloud-requirements.txt");
 
 /// A program and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("redis-server", "redis-server"),
     // The server itself is on no search path; this comes with it.
     ("pg_ctlcluster", "postgresql"),
@@ -31,6 +37,8 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("python3", "python3"),
     ("node", "nodejs"),
     ("go", "golang-go"),
+    ("systemd-analyze", "systemd"),
+    ("rpmbuild", "rpm"),
 ];
 
 /// Brings everything that is missing.
@@ -84,14 +92,59 @@ pub(crate) fn cargo_deny(workplace: &Workplace) -> Result<PathBuf> {
     workplace.which("cargo-deny").context("cargo-deny was installed, but is not in `.local/bin`")
 }
 
-/// Brings the emulator of AWS and its clients, in a Python environment of their own.
+/// Brings the emulator of AWS and its clients.
 pub(crate) fn install_cloud(workplace: &Workplace) -> Result<()> {
-    let folder = workplace.local().join("cloud");
-    let installed = folder.join("requirements.txt");
-    if fs::read_to_string(&installed).is_ok_and(|text| text == CLOUD) {
-        return Ok(());
+    python(workplace, "cloud", "xtask/cloud-requirements.txt", CLOUD).map(drop)
+}
+
+/// Brings what writes packages.
+pub(crate) fn install_packagers(workplace: &Workplace) -> Result<()> {
+    let programs = [("dpkg-deb", "dpkg"), ("rpmbuild", "rpm"), ("readelf", "binutils")];
+    let missing = programs.iter().filter(|(program, _)| workplace.which(program).is_none());
+    system_packages(workplace, &missing.map(|(_, package)| *package).collect::<Vec<_>>())
+}
+
+/// Brings `cargo zigbuild`; the folder that it lies in.
+pub(crate) fn zig(workplace: &Workplace) -> Result<PathBuf> {
+    Ok(python(workplace, "zig", "xtask/zig-requirements.txt", ZIG)?.join("bin"))
+}
+
+/// A small Debian as an archive; it is fetched once.
+pub(crate) fn debian(workplace: &Workplace) -> Result<PathBuf> {
+    let path = workplace.local().join(format!("debian/{DEBIAN}.tar"));
+    if path.is_file() {
+        return Ok(path);
     }
-    report::progress("installing an emulator of AWS in .local/cloud");
+    if workplace.which("mmdebstrap").is_none() {
+        system_packages(workplace, &["mmdebstrap", "debian-archive-keyring"])?;
+    }
+    report::progress(&format!("fetching a small Debian into {}", path.display()));
+    fs::create_dir_all(workplace.local().join("debian"))?;
+    let part = path.with_extension("part.tar");
+    let mut fetch = workplace.command("mmdebstrap");
+    fetch.args(["--variant=essential", "--include=passwd", "--quiet", DEBIAN]).arg(&part);
+    // A machine that is a Debian knows where its packages come from.
+    let own = ["/etc/apt/sources.list", "/etc/apt/sources.list.d/debian.sources"];
+    let is_ours = |path: &&&str| fs::read_to_string(path).is_ok_and(|text| text.contains(DEBIAN));
+    fetch.args(own.iter().filter(is_ours));
+    done(&mut fetch).context("packages are tried out by root, in a Debian that is fetched")?;
+    fs::rename(&part, &path).with_context(|| format!("cannot make {}", path.display()))?;
+    Ok(path)
+}
+
+/// A Python environment in `.local` with what `file` asks for, which is `content`.
+pub(crate) fn python(
+    workplace: &Workplace,
+    name: &str,
+    file: &str,
+    content: &str,
+) -> Result<PathBuf> {
+    let folder = workplace.local().join(name);
+    let installed = folder.join("requirements.txt");
+    if fs::read_to_string(&installed).is_ok_and(|text| text == content) {
+        return Ok(folder);
+    }
+    report::progress(&format!("installing {file} in .local/{name}"));
     let make = || {
         let mut venv = workplace.command("python3");
         done(venv.args(["-m", "venv", "--clear"]).arg(&folder))
@@ -100,8 +153,10 @@ pub(crate) fn install_cloud(workplace: &Workplace) -> Result<()> {
     make().or_else(|_| system_packages(workplace, &["python3-venv"]).and_then(|()| make()))?;
     let mut pip = workplace.command(folder.join("bin/pip"));
     pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-    done(pip.arg(workplace.root.join("xtask/cloud-requirements.txt")))?;
-    fs::write(&installed, CLOUD).with_context(|| format!("cannot write {}", installed.display()))
+    done(pip.arg(workplace.root.join(file)))?;
+    fs::write(&installed, content)
+        .with_context(|| format!("cannot write {}", installed.display()))?;
+    Ok(folder)
 }
 
 /// The program that takes out of a binary what is only for debugging.

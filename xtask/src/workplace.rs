@@ -13,6 +13,8 @@ use anyhow::{Context as _, Result, bail};
 pub(crate) struct Workplace {
     /// The root of the workspace.
     pub(crate) root: PathBuf,
+    /// `SOURCE_DATE_EPOCH`, where somebody set it.
+    pub(crate) epoch: Option<String>,
     cargo: PathBuf,
     target: PathBuf,
     search: Vec<PathBuf>,
@@ -36,13 +38,26 @@ impl Workplace {
         let mut search: Vec<PathBuf> = search.into_iter().flatten().collect();
         search.insert(0, root.join(".local/bin"));
         let cargo = path("CARGO").unwrap_or_else(|| PathBuf::from("cargo"));
-        Ok(Self { root, cargo, target, search })
+        let epoch = variables.get(OsStr::new("SOURCE_DATE_EPOCH"));
+        let epoch = epoch.and_then(|epoch| epoch.to_str()).map(str::to_owned);
+        Ok(Self { root, epoch, cargo, target, search })
     }
 
     /// Cargo, in the root, with the one target directory.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = self.command(&self.cargo);
         command.env("CARGO_TARGET_DIR", &self.target);
+        command
+    }
+
+    /// Cargo with the subcommands of a folder.
+    pub(crate) fn cargo_with(&self, folder: &Path) -> Command {
+        let mut command = self.cargo();
+        let search = std::iter::once(folder).chain(self.search.iter().map(PathBuf::as_path));
+        // Only a folder with a colon in its name cannot be joined.
+        if let Ok(path) = std::env::join_paths(search) {
+            command.env("PATH", path);
+        }
         command
     }
 
