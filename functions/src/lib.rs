@@ -10,7 +10,8 @@
 //! All that decides stands in `snooze_policy::ledger`.
 //!
 //! The other files are what the four share: `host` (the loop of the runtime), `fan` (what is sent
-//! for an incident), `shelves` and `hooks` (copies of policies and of the time-outs of hooks).
+//! for an incident), `shelves` and `hooks` (copies of policies and of the time-outs of hooks),
+//! `trace` (an incident as a trace).
 
 pub mod clock;
 pub mod dispatch;
@@ -26,3 +27,4 @@ pub mod settings;
 pub mod shelves;
 pub mod sweep;
 pub mod telemetry;
+pub mod trace;

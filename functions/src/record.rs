@@ -59,6 +59,8 @@ pub struct Settings {
     pub fan: fan::Settings,
     /// What the names of the queues of instances begin with.
     pub prefix: String,
+    /// Whether traces are written.
+    pub traces: bool,
 }
 
 impl Settings {
@@ -69,6 +71,7 @@ impl Settings {
             instances: from.text("INSTANCES_TABLE"),
             fan: fan::Settings::read(from),
             prefix: from.text("INSTANCE_QUEUE_PREFIX"),
+            traces: from.flag("TRACES", false),
         }
     }
 }
@@ -83,6 +86,8 @@ pub struct Record {
     fan: Fan,
     home: Arn,
     prefix: String,
+    /// The stack, where traces are written.
+    traced: Option<String>,
     meter: Arc<Meter>,
 }
 
@@ -99,6 +104,7 @@ impl Record {
             fan,
             home: settings.fan.commands.clone(),
             prefix: settings.prefix.clone(),
+            traced: settings.traces.then(|| settings.stack.clone()),
             meter,
         }
     }
@@ -355,6 +361,12 @@ impl Record {
         }
         if taken.iter().any(|(is_news, _)| *is_news) {
             self.count(&report);
+        }
+        if let Some(stack) = &self.traced {
+            let ended = taken.iter().filter(|(is_news, _)| *is_news);
+            for trace in told::traces(ended.map(|(_, stored)| &stored.incident), &report, stack) {
+                self.meter.trace(trace);
+            }
         }
         let ids: Vec<String> = taken.iter().map(|(_, stored)| stored.incident.id.clone()).collect();
         for (_, stored) in taken {

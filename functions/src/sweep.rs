@@ -28,6 +28,7 @@ use crate::host::Invocation;
 use crate::record::{Settings, remove};
 use crate::settings::Arn;
 use crate::telemetry::{By, Meter, Metric};
+use crate::trace;
 
 /// The name of the function, in figures.
 pub const NAME: &str = "sweep";
@@ -54,6 +55,8 @@ pub struct Sweep {
     fan: Fan,
     home: Arn,
     prefix: String,
+    /// The stack, where traces are written.
+    traced: Option<String>,
     meter: Arc<Meter>,
     tidied: Mutex<Tidied>,
 }
@@ -95,6 +98,7 @@ impl Sweep {
             fan,
             home: settings.fan.commands.clone(),
             prefix: settings.prefix.clone(),
+            traced: settings.traces.then(|| settings.stack.clone()),
             meter,
             tidied: Mutex::default(),
         }
@@ -202,6 +206,9 @@ impl Sweep {
                 if overdue {
                     error!("the instance did not tell how it ended");
                     self.meter.count(Metric::Outcomes, By::outcome(&outcome(&stored)), 1);
+                    let stack = self.traced.as_deref();
+                    let document = stack.and_then(|s| trace::document(&stored.incident, id, s));
+                    document.into_iter().for_each(|document| self.meter.trace(document));
                 }
                 let failures = self.fan.settle(stored, clock).await;
                 for failure in &failures {

@@ -3,7 +3,8 @@
 //! A log line is a JSON object on stdout; the span of an invocation carries the request, the span
 //! of an incident its key as `correlationid`. Metrics are lines of the embedded metric format
 //! (CloudWatch Logs makes metrics of them), with dimensions that have few values: never an
-//! instance, never a group.
+//! instance, never a group. Where they are switched on, traces are lines of OTLP in JSON: a
+//! subscription of the log group hands them to a collector, and no function waits for one.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -19,6 +20,8 @@ use snooze_policy::ActionName;
 pub const NAMESPACE: &str = "CloudSnooze";
 /// The most values of one metric in one line (CloudWatch, embedded metric format).
 const VALUES: usize = 100;
+/// The most traces that one invocation writes.
+const TRACES: usize = 100;
 /// How much of a text from outside a log line shows, in characters.
 const SHOWN: usize = 200;
 
@@ -143,6 +146,7 @@ pub struct Meter {
     stack: String,
     function: &'static str,
     figures: Mutex<BTreeMap<By, BTreeMap<Metric, Figure>>>,
+    traces: Mutex<Vec<Value>>,
 }
 
 #[derive(Debug, Clone)]
@@ -155,7 +159,12 @@ impl Meter {
     /// The figures of one function of a stack.
     #[must_use]
     pub fn new(stack: &str, function: &'static str) -> Self {
-        Self { stack: stack.to_owned(), function, figures: Mutex::default() }
+        Self {
+            stack: stack.to_owned(),
+            function,
+            figures: Mutex::default(),
+            traces: Mutex::default(),
+        }
     }
 
     /// Adds to a count.
@@ -180,6 +189,20 @@ impl Meter {
         self.value(metric, by, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     }
 
+    /// Notes a trace; what is more than one invocation may write is left out.
+    pub fn trace(&self, trace: Value) {
+        let mut traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
+        if traces.len() < TRACES {
+            traces.push(trace);
+        }
+    }
+
+    /// The traces so far, which begin anew.
+    #[must_use]
+    pub fn traces(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.traces.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// What was counted so far, for all words together.
     #[must_use]
     pub fn total(&self, metric: Metric) -> u64 {
@@ -199,12 +222,15 @@ impl Meter {
         figures.iter().map(|(by, metrics)| self.line(*by, metrics, now).to_string()).collect()
     }
 
-    /// Writes the lines of all figures to stdout. A reader that is gone takes nothing from the
+    /// Writes the lines of all figures and traces to stdout. A reader that is gone takes nothing from the
     /// work.
     pub fn write(&self, now: Timestamp) {
         let mut out = std::io::stdout().lock();
         for line in self.lines(now) {
             let _ = writeln!(out, "{line}");
+        }
+        for trace in self.traces() {
+            let _ = writeln!(out, "{trace}");
         }
         let _ = out.flush();
     }

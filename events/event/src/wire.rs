@@ -8,6 +8,7 @@ pub mod cloudevents;
 pub mod command;
 pub mod eventbridge;
 pub mod imds;
+pub mod otlp;
 pub mod plugin;
 
 mod field;

@@ -10,6 +10,7 @@ use snooze_policy::Facts;
 use snooze_policy::ledger::{Claim, Incident, Report, of_loss};
 
 use super::TOGETHER;
+use crate::trace;
 
 /// EC2 allows 50 tags on a resource (EC2 User Guide, "Tag restrictions", checked 2026-11).
 const TAGS: usize = 50;
@@ -175,6 +176,24 @@ pub fn claim(instance: &InstanceId, report: &Report) -> Claim {
         Some((cause, action)) => of_loss(instance, cause, &action),
         None => Claim { key: format!("shim/{}", report.incident), window: super::KNOWN },
     }
+}
+
+/// The traces of the incidents that ended with a report: each in its own, as the instance has it
+/// that was told of them, the others in that of the instance.
+pub(super) fn traces<'a>(
+    ended: impl Iterator<Item = &'a Incident>,
+    report: &Report,
+    stack: &str,
+) -> Vec<Value> {
+    let mut traces: BTreeMap<&str, Value> = BTreeMap::new();
+    for incident in ended {
+        let is_told = report.told_by.contains(&incident.id);
+        let correlation = if is_told { &incident.id } else { &report.incident };
+        if let Some(document) = trace::document(incident, correlation, stack) {
+            traces.entry(correlation).or_insert(document);
+        }
+    }
+    traces.into_values().collect()
 }
 
 /// How many steps of a report ended, and how many of them failed.

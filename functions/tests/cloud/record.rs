@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use snooze_cloud::fake::Fault;
+use snooze_event::wire::otlp;
 use snooze_functions::failure::Name;
 use snooze_functions::telemetry::Metric;
 
@@ -130,6 +131,41 @@ async fn an_outcome_ends_the_incident_and_releases_what_waited() {
     assert_eq!(stage.meter.total(Metric::Handlers), 1);
     assert_eq!(stage.meter.total(Metric::HandlerFailures), 0);
     assert!(!incident.unseen);
+}
+
+#[tokio::test]
+async fn s4_46_an_incident_that_ended_is_one_trace_that_follows_from_its_key() {
+    let stage = Stage::open().await;
+    stage.dispatch(&stage.spot(ONE, 0), 1).await.unwrap();
+    let id = stage.incident().await.id;
+    assert_eq!(stage.meter.traces(), Vec::<serde_json::Value>::new());
+    let outcome = stage.report(ONE, "spot", Some("failed"), &[&id], 20);
+    stage.record(&outcome, 21).await.unwrap();
+    stage.record(&outcome, 22).await.unwrap();
+    let traces = stage.meter.traces();
+    assert_eq!(traces.len(), 1, "{traces:#?}");
+    let spans = traces[0]["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+    let names: Vec<&str> = spans.iter().filter_map(|span| span["name"].as_str()).collect();
+    assert_eq!(names[..2], ["incident cloud.spot.interrupt", "dispatch"], "{names:?}");
+    assert_eq!(spans[0]["spanId"], otlp::span_id(&id, otlp::ROOT));
+    assert_eq!(spans[0]["status"]["code"], 2);
+    for span in spans {
+        assert_eq!(span["traceId"], otlp::trace_id(&id));
+    }
+    for span in spans.iter().skip(1) {
+        assert_eq!(span["parentSpanId"], spans[0]["spanId"]);
+    }
+}
+
+#[tokio::test]
+async fn the_trace_of_what_no_command_told_is_that_of_the_instance() {
+    let stage = Stage::open().await;
+    let report = stage.report(ONE, "spot", Some("done"), &[], 20);
+    stage.record(&report, 21).await.unwrap();
+    let traces = stage.meter.traces();
+    let key = report["detail"]["data"]["incident"].as_str().unwrap();
+    let root = &traces[0]["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+    assert_eq!(root["traceId"], otlp::trace_id(key));
 }
 
 #[tokio::test]

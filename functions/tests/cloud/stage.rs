@@ -305,6 +305,7 @@ pub(crate) fn environment(server: &Server) -> Environment {
         ("OPERATORS_TOPIC_ARN", server.topic_arn("s-operators")),
         ("BUS_NAME", "s".to_owned()),
         ("INSTANCE_QUEUE_PREFIX", "s-instance-".to_owned()),
+        ("TRACES", "true".to_owned()),
     ];
     variables.map(|(name, value)| (name.to_owned(), value)).into()
 }
