@@ -1,4 +1,6 @@
 //! Logs: one JSON object a line on standard error, with `time`, `level`, `msg` and the fields.
+//! Where that is the journal of systemd, the priority of the level stands before each
+//! (sd-daemon(3)), and the journal takes it off.
 //!
 //! A thread of its own writes them, so that a reader of the log that stands still never holds the
 //! daemon up. What it does not take is dropped, and the next line says how many there were.
@@ -14,7 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber, debug, info};
+use tracing::{Event, Level, Subscriber, debug, info};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -59,10 +61,10 @@ impl Drop for Log {
 
 /// Sends all logs of this process to standard error, until what it returns goes.
 ///
-/// `level` is one of `error`, `warn`, `info`, `debug`, `trace`. Does nothing when logs go
-/// somewhere already.
+/// `level` is one of `error`, `warn`, `info`, `debug`, `trace`; `journal` is the variable
+/// `JOURNAL_STREAM`. Does nothing when logs go somewhere already.
 #[must_use]
-pub fn start(level: &str) -> Log {
+pub fn start(level: &str, journal: Option<&str>) -> Log {
     let level = level.parse().unwrap_or(LevelFilter::INFO);
     let filter = Targets::new().with_default(LevelFilter::WARN).with_target("snoozed", level);
     let (waiting, lines) = mpsc::sync_channel(WAITING);
@@ -73,7 +75,7 @@ pub fn start(level: &str) -> Log {
     let writer = Lines { waiting: waiting.clone(), dropped: Arc::clone(&dropped) };
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(move || writer.clone())
-        .event_format(Json { dropped });
+        .event_format(Json { dropped, has_priority: journal.is_some_and(is_journal) });
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     Log(Some(waiting))
 }
@@ -138,10 +140,29 @@ pub fn tell(entry: &Entry, event: Option<&snooze_event::Event>) {
     }
 }
 
+/// Whether standard error is the stream that `JOURNAL_STREAM` names by device and inode
+/// (systemd.exec(5)): it may lead elsewhere by now.
+fn is_journal(stream: &str) -> bool {
+    rustix::fs::fstat(io::stderr())
+        .is_ok_and(|found| stream == format!("{}:{}", found.st_dev, found.st_ino))
+}
+
+/// The priority of syslog(3).
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
 #[derive(Debug, Default)]
 struct Json {
     /// How many lines were dropped since the last one.
     dropped: Arc<AtomicU64>,
+    /// Whether lines begin with the priority of their level.
+    has_priority: bool,
 }
 
 impl<S, N> FormatEvent<S, N> for Json
@@ -163,6 +184,9 @@ where
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             line.insert("dropped".to_owned(), dropped.into());
+        }
+        if self.has_priority {
+            write!(writer, "<{}>", priority(*event.metadata().level()))?;
         }
         writeln!(writer, "{}", Value::Object(line))
     }
@@ -223,6 +247,26 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn the_journal_is_told_the_priority_of_each_line() {
+        let lines = Kept::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::TRACE)
+            .with_writer(move || writer.clone())
+            .event_format(Json { has_priority: true, ..Json::default() })
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!("one");
+            tracing::warn!("two");
+            info!("three");
+            debug!("four");
+        });
+        let written = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let starts: Vec<&str> = written.lines().filter_map(|line| line.get(..4)).collect();
+        assert_eq!(starts, ["<3>{", "<4>{", "<6>{", "<7>{"]);
     }
 
     // S4-47, C11

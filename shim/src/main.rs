@@ -95,8 +95,9 @@ fn check_policies(settings: &Settings) -> ExitCode {
 }
 
 fn start(settings: Settings) -> ExitCode {
-    let _log = logging::start(&settings.log_level);
     let environment = Environment { variables: std::env::vars_os().filter_map(utf8).collect() };
+    let journal = environment.variables.get("JOURNAL_STREAM").map(String::as_str);
+    let _log = logging::start(&settings.log_level, journal);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => {
