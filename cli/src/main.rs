@@ -20,6 +20,7 @@ mod history;
 mod idle;
 mod incident;
 mod manual;
+mod metrics;
 mod pattern;
 mod plugin;
 mod policy;
@@ -81,6 +82,7 @@ enum Verb {
     Event(event::Verb),
     Simulate(simulate::Args),
     History(history::Args),
+    Metrics(metrics::Args),
     Explain(explain::Args),
     #[command(subcommand)]
     Idle(idle::Verb),
@@ -139,6 +141,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Verb::Event(verb) => event::run(&verb, &context),
         Verb::Simulate(args) => simulate::run(&args, &context),
         Verb::History(args) => history::run(&args, &context),
+        Verb::Metrics(args) => metrics::run(&args, &context),
         Verb::Explain(args) => explain::run(&args, &context),
         Verb::Wake(args) => idle::wake(&args, &context),
         Verb::Idle(verb) => idle::run(&verb, &context),

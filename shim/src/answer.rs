@@ -7,6 +7,7 @@ use snooze_event::{EventType, wire};
 
 use crate::clock::Now;
 use crate::idle::monitor::LONGEST_WAKE;
+use crate::metrics;
 use crate::plugins::{self, PluginState};
 use crate::run::Daemon;
 use crate::socket::{BAD_PARAMETERS, FAILED, Reply, Request, UNKNOWN_COMMAND};
@@ -25,6 +26,7 @@ pub(crate) fn answer(daemon: &mut Daemon, request: Request) -> Reply {
         "EXPLAIN" => explain(daemon, params),
         "EVENT" => event(daemon, params),
         "IDLE" => Reply::data(idle(daemon)),
+        "METRICS" => Reply::data(figures(daemon).into()),
         "WAKE" => wake(daemon, params),
         "PLUGIN_ENABLE" => switch(daemon, params, true),
         "PLUGIN_DISABLE" => switch(daemon, params, false),
@@ -184,6 +186,25 @@ fn idle(daemon: &Daemon) -> Value {
         members.insert("last_hour".to_owned(), daemon.idleness.monitor.spans());
     }
     view
+}
+
+fn figures(daemon: &Daemon) -> String {
+    let plugins = daemon.host.status();
+    let seen = metrics::Seen {
+        now: Now::read(),
+        started: daemon.started,
+        own: metrics::Own::read(),
+        watch: &daemon.watch,
+        tally: &daemon.tally,
+        faults: faults(daemon).len(),
+        durable: daemon.durable,
+        journal: daemon.journal_length(),
+        plugins: &plugins,
+        polls: &daemon.polls,
+        idle: daemon.idleness.monitor.idle(),
+        cloud: daemon.cloud.as_ref(),
+    };
+    metrics::text(&seen, daemon.settings.metrics.roost_keeper_names)
 }
 
 /// Keeps the instance up for so many seconds; none take that back.

@@ -7,7 +7,7 @@
 //! its host, and no secret, appears in a text.
 
 mod checkpointer;
-mod http;
+pub(crate) mod http;
 mod notice;
 mod script;
 mod slack;

@@ -17,6 +17,7 @@
 //! no task runs and no client is made.
 
 mod commands;
+mod counter;
 mod hello;
 mod home;
 mod inbox;
@@ -44,6 +45,8 @@ use tracing::error;
 
 use crate::incident::Incident;
 use crate::plugins::Fetched;
+pub use counter::Published;
+use counter::{Counter, Putting};
 pub use hello::Hello;
 pub use home::Home;
 pub use inbox::{Counts, Inbox, Verdict, Why};
@@ -113,6 +116,7 @@ pub struct Cloud {
     refresh: Arc<Notify>,
     parts: BTreeMap<Part, (State, Timestamp, String)>,
     counts: Counts,
+    counter: Counter,
     /// How many outcomes the bus has not taken.
     unreported: usize,
     /// The goodbye was said, or cannot be.
@@ -137,6 +141,7 @@ pub struct Link {
     phases: mpsc::Receiver<bus::Entry>,
     idleness: watch::Receiver<Option<bus::Entry>>,
     refresh: Arc<Notify>,
+    counter: Counter,
     news: mpsc::Sender<News>,
 }
 
@@ -159,6 +164,7 @@ impl Cloud {
         let (idleness, idleness_told) = watch::channel(None);
         let (news, heard) = mpsc::channel(NEWS);
         let refresh = Arc::new(Notify::new());
+        let counter = Counter::default();
         let state = |part| match settings.parts.has(part) {
             true => (State::Waiting, "the metadata service did not say yet who we are"),
             false => (State::Off, "switched off in the settings"),
@@ -180,6 +186,7 @@ impl Cloud {
             phases: phases_told,
             idleness: idleness_told,
             refresh: Arc::clone(&refresh),
+            counter: counter.clone(),
             news,
         };
         let cloud = Self {
@@ -194,6 +201,7 @@ impl Cloud {
             refresh,
             parts: parts.into(),
             counts: Counts::default(),
+            counter,
             unreported: 0,
             gone: false,
         };
@@ -324,6 +332,29 @@ impl Cloud {
         self.counts = counts;
     }
 
+    /// What became of the messages on the queue.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// What the bus was told, by the type of events.
+    #[must_use]
+    pub fn published(&self) -> BTreeMap<&'static str, Published> {
+        self.counter.read()
+    }
+
+    /// How many outcomes the bus has not taken.
+    #[must_use]
+    pub fn unreported(&self) -> usize {
+        self.unreported
+    }
+
+    /// How the parts fare.
+    pub fn states(&self) -> impl Iterator<Item = (Part, State)> {
+        self.parts.iter().map(|(part, (state, ..))| (*part, *state))
+    }
+
     /// Whether policies come from the table.
     #[must_use]
     pub fn has_policies(&self) -> bool {
@@ -390,13 +421,13 @@ fn start(
     started: &mut Vec<(Id, Part)>,
 ) {
     let Link { settings, state_directory, hello, outcomes, ending, .. } = link;
-    let Link { secrets, fetched, phases, idleness, refresh, news, .. } = link;
+    let Link { secrets, fetched, phases, idleness, refresh, counter, news, .. } = link;
     let voice = |part| Voice::new(part, news.clone());
     let called = home.called(&settings);
     let names = called.names(&settings.stack);
     let wanted = settings.parts;
     let missed = Arc::new(Notify::new());
-    let bus = bus::Bus::new(aws, &names.bus);
+    let bus = Putting::new(bus::Bus::new(aws, &names.bus), counter);
     if wanted.hello {
         let hello = hello::Hellos {
             bus: bus.clone(),

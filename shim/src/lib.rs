@@ -5,7 +5,8 @@
 //! [`cloud`] tells the cloud and listens to it, where the settings say so.
 //!
 //! Invariants: no step begins of which a restart would not know; no other process is waited for
-//! without a limit; every task has an owner; nothing listens but the local socket.
+//! without a limit; every task has an owner; nothing listens but the local socket and, where the
+//! settings name one, a loopback port that answers `GET /metrics`.
 
 mod answer;
 pub mod builtins;
@@ -17,6 +18,7 @@ pub mod incident;
 pub mod journal;
 pub mod launch;
 pub mod logging;
+pub mod metrics;
 pub mod notify;
 pub mod plugins;
 pub mod record;
@@ -25,5 +27,6 @@ pub mod sandbox;
 pub mod settings;
 pub mod socket;
 pub mod sources;
+pub mod traces;
 pub mod view;
 pub mod watch;

@@ -11,6 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use snooze_event::{BootId, Cause};
@@ -28,12 +29,14 @@ use crate::cloud::{self, Cloud, News};
 use crate::idle::look::Looked;
 use crate::journal::Journal;
 use crate::logging;
+use crate::metrics::{self, Tally};
 use crate::notify::Notify;
 use crate::plugins::{self, Host};
 use crate::record::Entry;
 use crate::settings::{self, Environment, Settings};
 use crate::socket::{self, Asked};
-use crate::sources::{Heard, ImdsSource};
+use crate::sources::{Heard, ImdsSource, Polls};
+use crate::traces::Traces;
 use crate::watch::{Channel, Effect, Input, Watch};
 use cloud_side::{Outbox, Shelf};
 use idleness::Idleness;
@@ -90,10 +93,28 @@ pub async fn run(settings: Settings, environment: Environment) -> Result<(), Run
     let (reports, reported) = mpsc::channel(QUEUE);
     let (heard, hearing) = mpsc::channel(QUEUE);
     let mut tasks = JoinSet::new();
+    let mut deaf = None;
+    if let Some(address) = settings.metrics.address {
+        match metrics::serve::bind(address).await {
+            Ok(listener) => {
+                let address = listener.local_addr().ok().map(tracing::field::display);
+                info!(address, "metrics are served");
+                tasks.spawn(metrics::serve::serve(listener, asked.clone()));
+            }
+            // What saves data does not hang on who watches it.
+            Err(error) => {
+                error!(%address, %error, "metrics are not served");
+                deaf = Some(("metrics".to_owned(), format!("`{address}`: {error}")));
+            }
+        }
+    }
     tasks.spawn(socket::serve(listener, asked));
+    let mut polls = Arc::default();
     if settings.sources.imds_enabled {
         let client = Client::new(settings.metadata()).map_err(RunError::Metadata)?;
-        tasks.spawn(ImdsSource::new(client, settings.sources.polling_interval).run(heard));
+        let source = ImdsSource::new(client, settings.sources.polling_interval);
+        polls = source.polls();
+        tasks.spawn(source.run(heard));
     }
     let host = Host::new(settings.host(&environment), reports);
     // Without the setting, nobody tells anything here.
@@ -109,6 +130,8 @@ pub async fn run(settings: Settings, environment: Environment) -> Result<(), Run
     });
     let (idleness, mut looked) = Idleness::new(&settings, boot_id()?.as_str(), Now::read());
     let mut daemon = Daemon::restore(settings, environment, host, cloud, idleness)?;
+    daemon.polls = polls;
+    daemon.health.extend(deaf);
     daemon.set_entries();
     daemon.turn(Input::Tick);
     daemon.notify.ready();
@@ -123,6 +146,7 @@ pub async fn run(settings: Settings, environment: Environment) -> Result<(), Run
     daemon.farewell(&mut news).await;
     daemon.host.stop(PLUGIN_GRACE).await;
     tasks.shutdown().await;
+    daemon.traces.end();
     let _ = fs::remove_file(&daemon.settings.socket.path);
     info!("ended");
     Ok(())
@@ -140,6 +164,11 @@ pub(crate) struct Daemon {
     /// last reload was refused.
     pub(crate) refused: Vec<String>,
     pub(crate) durable: bool,
+    /// What is counted of incidents and steps.
+    pub(crate) tally: Tally,
+    traces: Traces,
+    /// What is counted of the metadata service.
+    pub(crate) polls: Arc<Polls>,
     pub(crate) started: Now,
     /// The cloud side; `None` when it is off.
     pub(crate) cloud: Option<Cloud>,
@@ -208,6 +237,9 @@ impl Daemon {
         let effects = watch.restore(&entries, now);
         let mut daemon = Self {
             durable: journal.is_some(),
+            tally: Tally::default(),
+            traces: Traces::to(settings.traces.as_deref()),
+            polls: Arc::default(),
             settings,
             notify: Notify::to(environment.variables.get("NOTIFY_SOCKET").map(String::as_str)),
             environment,
@@ -327,8 +359,18 @@ impl Daemon {
         }
         for entry in &entries {
             let known = self.watch.incidents().find(|known| known.key.as_str() == entry.incident);
+            if let Some(known) = known {
+                self.tally.note(entry, known);
+                let facts = self.watch.facts();
+                self.traces.note(entry, known, facts, self.cloud.is_some());
+            }
             logging::tell(entry, known.map(|known| &known.event));
         }
+    }
+
+    /// How long the journal is; `None` where there is none.
+    pub(crate) fn journal_length(&self) -> Option<u64> {
+        self.journal.as_ref().map(Journal::length)
     }
 
     fn write(&mut self, entries: &[Entry]) {

@@ -16,8 +16,10 @@ use snooze_policy::{Fault, Policy, idle};
 use crate::builtins;
 use crate::cloud;
 use crate::idle::alarms::AlarmSettings;
+use crate::metrics;
 use crate::plugins::{self, HostSettings, SecretStore};
 use crate::sandbox::{Abilities, Sandboxes};
+use crate::traces;
 use crate::watch::Limits;
 
 pub(crate) mod sandbox;
@@ -53,6 +55,10 @@ pub struct Settings {
     policies_directory: PathBuf,
     inline_policies: Vec<Value>,
     event_handlers: Option<Value>,
+    /// How metrics are shown.
+    pub metrics: metrics::Settings,
+    /// Where traces are sent; `None` for nowhere.
+    pub traces: Option<String>,
     /// When the instance is idle.
     pub idle: idle::Settings,
     /// When the system's alarms are raised.
@@ -143,7 +149,7 @@ fn file_fault(path: &Path, text: impl ToString) -> Fault {
     Fault::new(&path.display().to_string(), text.to_string())
 }
 
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 20] = [
     "polling_interval_seconds",
     "state_directory",
     "run_directory",
@@ -155,6 +161,8 @@ const KEYS: [&str; 18] = [
     "event_handlers",
     "plugins",
     "cloud",
+    "metrics",
+    "traces",
     "maintenance_lead_seconds",
     "lifecycle_budget_seconds",
     "shutdown_budget_seconds",
@@ -225,6 +233,8 @@ fn settings(value: &Value, faults: &mut Vec<Fault>) -> Option<Settings> {
         policies_directory: directory(&root, "policies_directory", POLICIES, faults),
         inline_policies: inline,
         event_handlers,
+        metrics: metrics::read(&root, faults),
+        traces: traces::read(&root, faults),
         idle: idle::Settings::read(&root, faults),
         alarms: root
             .object("system_events", faults)
@@ -610,6 +620,8 @@ impl Settings {
                 "plugin_configs": masked(configs),
             },
             "cloud": self.cloud.as_ref().map(cloud::Settings::shown),
+            "metrics": self.metrics.shown(),
+            "traces": { "endpoint": self.traces },
             "maintenance_lead_seconds": self.limits.maintenance_lead.as_secs_f64(),
             "lifecycle_budget_seconds": self.limits.lifecycle_budget.as_secs_f64(),
             "shutdown_budget_seconds": self.limits.shutdown_budget.as_secs_f64(),

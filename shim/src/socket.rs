@@ -1,5 +1,5 @@
 //! The local socket: newline JSON, `{"command", "params"}` in, `{"success", "status", "data",
-//! "error", "code"}` out. The daemon has no other listener.
+//! "error", "code"}` out.
 //!
 //! Root, the daemon's own user and members of the socket's group may use every command, others
 //! only those that read; the file's mode decides who can connect at all.
@@ -37,7 +37,7 @@ pub struct Request {
 }
 
 /// The commands, and whether they change anything.
-pub const COMMANDS: [(&str, bool); 11] = [
+pub const COMMANDS: [(&str, bool); 12] = [
     ("STATUS", false),
     ("CONFIG_GET", false),
     ("PLUGINS_LIST", false),
@@ -45,6 +45,7 @@ pub const COMMANDS: [(&str, bool); 11] = [
     ("POLICIES", false),
     ("EXPLAIN", false),
     ("IDLE", false),
+    ("METRICS", false),
     ("EVENT", true),
     ("WAKE", true),
     ("PLUGIN_ENABLE", true),
@@ -227,7 +228,8 @@ fn parse_request(line: &[u8]) -> Result<Request, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
-async fn ask(request: Request, asked: &mpsc::Sender<Asked>) -> Reply {
+/// The answer of the loop to a request.
+pub(crate) async fn ask(request: Request, asked: &mpsc::Sender<Asked>) -> Reply {
     let (reply, answer) = oneshot::channel();
     if asked.send(Asked { request, reply }).await.is_err() {
         return Reply::error(FAILED, "the daemon is ending");

@@ -6,7 +6,7 @@ mod imds;
 use snooze_event::Event;
 use snooze_imds::{Facts, SignalPath};
 
-pub use imds::{Hearing, ImdsSource, News, SOURCE, Telling};
+pub use imds::{Hearing, ImdsSource, News, Polls, SOURCE, Telling};
 
 /// What a source has heard.
 #[derive(Debug, Clone, PartialEq)]

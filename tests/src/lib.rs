@@ -14,6 +14,7 @@ pub mod busybody;
 pub mod cloud;
 pub mod daemon_targets;
 pub mod dice;
+pub mod exposition;
 pub mod functions;
 pub mod place;
 pub mod plugins;

@@ -8,6 +8,7 @@ mod daemon {
     mod idle;
     mod kills;
     mod log;
+    mod metrics;
     mod promises;
     mod road;
     mod scarce;
@@ -15,5 +16,6 @@ mod daemon {
     mod start;
     mod stop;
     mod stranger;
+    mod traces;
     mod voter;
 }

@@ -5,8 +5,10 @@ mod workspace {
     mod corpus;
     mod documents;
     mod downgrade;
+    mod figures;
     mod floors;
     mod golden;
+    mod logs;
     mod matrix;
     mod official;
     mod packages;

@@ -20,15 +20,15 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// What a server answered.
 #[derive(Debug)]
-pub(super) struct Response {
-    pub(super) status: u16,
+pub(crate) struct Response {
+    pub(crate) status: u16,
     /// The body as far as it was read.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Why there is no answer. The texts name the host and no more of the URL.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HttpError {
+pub(crate) enum HttpError {
     #[error("cannot start the HTTP client")]
     Start(#[source] io::Error),
     #[error("cannot set the HTTP client up")]
@@ -42,7 +42,7 @@ pub(super) enum HttpError {
 }
 
 /// Sends to one URL. Made once, so that what is slow about it does not fall into a notice.
-pub(super) struct Sender {
+pub(crate) struct Sender {
     url: Url,
     client: Client,
     runtime: Runtime,
@@ -50,7 +50,7 @@ pub(super) struct Sender {
 
 impl Sender {
     /// Gets ready to send to a URL.
-    pub(super) fn new(url: &Url) -> Result<Self, HttpError> {
+    pub(crate) fn new(url: &Url) -> Result<Self, HttpError> {
         let runtime =
             Builder::new_current_thread().enable_all().build().map_err(HttpError::Start)?;
         let mut client = Client::builder()
@@ -69,7 +69,7 @@ impl Sender {
     }
 
     /// Posts JSON and reads the answer, within `limit` for all of it.
-    pub(super) fn post(
+    pub(crate) fn post(
         &self,
         headers: HeaderMap,
         body: String,
@@ -111,13 +111,13 @@ fn of_reqwest(source: reqwest::Error, place: String, limit: Duration) -> HttpErr
 }
 
 /// The URL of a setting: HTTP or HTTPS, with a host.
-pub(super) fn url(text: &str) -> Option<Url> {
+pub(crate) fn url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok()?;
     (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
 }
 
 /// The URL that a setting holds.
-pub(super) fn target(config: &mut Config<'_>, name: &str) -> Option<Url> {
+pub(crate) fn target(config: &mut Config<'_>, name: &str) -> Option<Url> {
     let text = config.text(name)?;
     let target = url(&text);
     if target.is_none() {
@@ -127,7 +127,7 @@ pub(super) fn target(config: &mut Config<'_>, name: &str) -> Option<Url> {
 }
 
 /// Host and port of a URL, which may be shown: user, password and path may be secrets.
-pub(super) fn place(url: &Url) -> String {
+pub(crate) fn place(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
@@ -139,7 +139,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// An error with the texts of its sources, in one line.
-pub(super) fn told(error: &HttpError) -> String {
+pub(crate) fn told(error: &HttpError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -6,13 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use snooze_cloud::CloudError;
-use snooze_cloud::bus::{Bus, Entry, SHIM};
+use snooze_cloud::bus::{Entry, SHIM};
 use snooze_event::{Event, EventType};
 use snooze_policy::Facts;
 use tokio::sync::{Notify, watch};
 use tokio::time;
 
 use super::News;
+use super::counter::Putting;
 use super::home::Home;
 use super::part::{Backoff, Closed, State, Voice};
 use super::reports::Outgoing;
@@ -41,7 +42,7 @@ pub struct Hello {
 /// Tells hellos.
 #[derive(Debug)]
 pub(super) struct Hellos {
-    pub(super) bus: Bus,
+    pub(super) bus: Putting,
     pub(super) home: Home,
     pub(super) hello: watch::Receiver<Option<Hello>>,
     pub(super) outcomes: watch::Receiver<Vec<Outgoing>>,
@@ -146,7 +147,7 @@ pub(super) fn about(
 }
 
 /// Puts one entry.
-pub(super) async fn put(bus: &Bus, entry: Entry) -> Result<(), CloudError> {
+pub(super) async fn put(bus: &Putting, entry: Entry) -> Result<(), CloudError> {
     let answers = Box::pin(bus.put(&[entry])).await?;
     answers.into_iter().collect()
 }

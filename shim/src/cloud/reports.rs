@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use snooze_cloud::bus::{Bus, Entry};
+use snooze_cloud::bus::Entry;
 use snooze_cloud::{CloudError, Kind};
 use snooze_event::IncidentKey;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{self, Instant};
 use tracing::{debug, error};
 
+use super::counter::Putting;
 use super::hello::put;
 use super::home::Home;
 use super::part::{Backoff, Closed, State, Voice, dice};
@@ -44,7 +45,7 @@ impl Outgoing {
 /// Puts reports.
 #[derive(Debug)]
 pub(super) struct Reports {
-    pub(super) bus: Bus,
+    pub(super) bus: Putting,
     pub(super) outcomes: watch::Receiver<Vec<Outgoing>>,
     pub(super) phases: mpsc::Receiver<Entry>,
     /// The last word on idleness; one that was overtaken is not told.

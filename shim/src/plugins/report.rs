@@ -185,6 +185,17 @@ pub enum PluginState {
 }
 
 impl PluginState {
+    /// All states.
+    pub const ALL: [Self; 7] = [
+        Self::Starting,
+        Self::Ready,
+        Self::Busy,
+        Self::Waiting,
+        Self::Failed,
+        Self::Disabled,
+        Self::Stopped,
+    ];
+
     /// The word for logs and status.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -14,6 +14,7 @@ use super::Daemon;
 use crate::answer;
 use crate::clock::Now;
 use crate::cloud::{self, Hello, News, Part, State, Table};
+use crate::metrics;
 use crate::plugins;
 use crate::record::{Entry, Record};
 use crate::settings::Settings;
@@ -157,7 +158,8 @@ impl Daemon {
     /// Acts on a command at once, with the policies that are there; answers whether it need not
     /// come again.
     fn obey(&mut self, command: Command) -> bool {
-        let Command { id, kind, policies, correlation, .. } = command;
+        let Command { id, kind, policies, correlation, issued_at, .. } = command;
+        let heard = Now::read();
         info!(command = id, "command heard");
         let is_newer = policies.is_some_and(|wanted| self.shelf.version() < Some(wanted));
         let event = match kind {
@@ -177,7 +179,10 @@ impl Daemon {
             info!(event_id = %event.id, "not obeyed: the instance is in use again");
             return true;
         }
+        let kind = event.kind.clone();
         self.turn(Input::Commanded { event, by: correlation });
+        let took = Now::read().boot.saturating_sub(heard.boot);
+        self.tally.consumed(&kind, metrics::age(issued_at, heard), took);
         self.durable
     }
 

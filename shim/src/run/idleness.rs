@@ -205,6 +205,7 @@ impl Daemon {
             let event = self.own(event);
             let data = Value::Object(event.data.clone());
             warn!(kind = %event.kind, %data, "system event");
+            self.tally.alarm(&event);
             if let Some(cloud) = &self.cloud {
                 cloud.tell(&event);
             }

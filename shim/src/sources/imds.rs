@@ -15,9 +15,11 @@
 //! time long past.
 
 mod hearing;
+mod polls;
 mod telling;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -28,6 +30,7 @@ use tokio::time::{self, Instant};
 use tracing::{debug, trace};
 
 pub use self::hearing::{Hearing, News};
+pub use self::polls::Polls;
 pub use self::telling::Telling;
 use super::Heard;
 
@@ -46,6 +49,7 @@ pub struct ImdsSource {
     client: Client,
     interval: Duration,
     hearing: Hearing,
+    polls: Arc<Polls>,
     telling: Telling,
     /// The paths beside the Spot notice, in the order in which they are due.
     due: VecDeque<SignalPath>,
@@ -65,6 +69,7 @@ impl ImdsSource {
             client,
             interval,
             hearing: Hearing::new(interval),
+            polls: Arc::default(),
             telling: Telling::default(),
             due: beside.collect(),
             identity: None,
@@ -72,6 +77,12 @@ impl ImdsSource {
             reading: None,
             read_from: Instant::now(),
         }
+    }
+
+    /// How often it has asked, kept up while it runs.
+    #[must_use]
+    pub fn polls(&self) -> Arc<Polls> {
+        Arc::clone(&self.polls)
     }
 
     /// Polls until nobody listens any more; no answer of the service ends it.
@@ -120,7 +131,9 @@ impl ImdsSource {
             Ok(answer) => trace!(%path, ?answer, "metadata"),
             Err(fault) => debug!(%path, %fault, "metadata did not say"),
         }
-        let Some(news) = self.hearing.on(path, answer) else { return Ok(()) };
+        let news = self.hearing.on(path, answer);
+        self.polls.count(path, self.hearing.is_missed(path));
+        let Some(news) = news else { return Ok(()) };
         // An event names its instance. A notice that comes before the facts waits for one answer,
         // and for no longer.
         if self.identity.is_none() && Instant::now() < end {

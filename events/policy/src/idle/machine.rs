@@ -66,6 +66,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// The words of all phases.
+    pub const WORDS: [&str; 4] = ["active", "napping", "warned", "idle"];
+
     /// The word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -322,6 +325,12 @@ impl Idle {
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// For how long all has agreed, of the naptime.
+    #[must_use]
+    pub fn napped(&self) -> Duration {
+        self.napped
     }
 
     /// Whether it counts as idle now.

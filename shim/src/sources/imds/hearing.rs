@@ -74,6 +74,11 @@ impl Hearing {
         }
     }
 
+    /// Whether the last answer of a path was none that could be used.
+    pub(super) fn is_missed(&self, path: SignalPath) -> bool {
+        self.paths.get(&path).is_some_and(|line| line.misses > 0)
+    }
+
     /// The health, at the end of a tick, if it is not the one that was told last.
     pub fn judge(&mut self) -> Option<Heard> {
         let deaf = self.paths.iter().find(|(_, line)| line.misses >= MISSES);
