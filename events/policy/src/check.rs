@@ -152,7 +152,7 @@ fn pattern(fields: &Fields<'_>, unknown: Unknown, faults: &mut Vec<Fault>) -> Op
 }
 
 /// A fault for each member that no event ever has, at which a pattern would silently fail.
-fn members(path: &str, value: &Value, known: &[&str], faults: &mut Vec<Fault>) {
+pub(crate) fn members(path: &str, value: &Value, known: &[&str], faults: &mut Vec<Fault>) {
     let Value::Object(object) = value else { return };
     for (key, value) in object {
         let path = member(path, key);

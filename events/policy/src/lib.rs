@@ -9,6 +9,7 @@
 //! Policies come in by [`check`] (strict: for a person who can mend the text), [`read_all`]
 //! (tolerant: one bad policy never stops the others) or [`from_settings`] (the two layouts of a
 //! configuration file).
+//! [`signed`] says who signed one, and whether that counts here.
 //!
 //! Invariants: no I/O, no clock, no async; time is handed over as what is left. Nothing here
 //! panics on any text. No value of a handler's `config` stands in a fault or in debug output,
@@ -31,6 +32,7 @@ mod secret;
 mod select;
 mod set;
 mod settings;
+pub mod signed;
 mod step;
 
 /// Objects of a JSON document read strictly, with all faults at once; settings are read with it

@@ -81,14 +81,30 @@ pub(crate) fn part<'a>(
 }
 
 fn instance<'a>(event: &'a Event, facts: &'a Facts, id: Option<&'a InstanceId>) -> View<'a> {
+    let account = facts.account.as_deref().or(event.account.as_deref());
+    let region = facts.region.as_deref().or(event.region.as_deref());
+    view(facts, id, account, region)
+}
+
+/// What is known of an instance, without any event: what scopes are applied to.
+pub(crate) fn known(facts: &Facts) -> View<'_> {
+    view(facts, facts.id.as_ref(), facts.account.as_deref(), facts.region.as_deref())
+}
+
+fn view<'a>(
+    facts: &'a Facts,
+    id: Option<&'a InstanceId>,
+    account: Option<&'a str>,
+    region: Option<&'a str>,
+) -> View<'a> {
     let tags = facts.tags.iter().map(|(key, tag)| (key.as_str(), View::from(tag.as_str())));
     let text = |text: Option<&'a str>| text.map(View::from);
     let members = [
-        ("account", text(facts.account.as_deref().or(event.account.as_deref()))),
+        ("account", text(account)),
         ("asg", text(facts.asg.as_deref())),
         ("id", text(id.map(InstanceId::as_str))),
         ("lifecycle", text(facts.lifecycle.as_deref())),
-        ("region", text(facts.region.as_deref().or(event.region.as_deref()))),
+        ("region", text(region)),
         ("tags", Some(View::object(tags))),
         ("type", text(facts.kind.as_deref())),
         ("zone", text(facts.zone.as_deref())),
