@@ -58,7 +58,7 @@ fn status(daemon: &Daemon) -> Value {
         "cloud": daemon.cloud.as_ref().map(|cloud| {
             let mut shown = cloud.shown();
             if let Some(members) = shown.as_object_mut().filter(|_| cloud.has_policies()) {
-                members.insert("policies".to_owned(), daemon.shelf.shown());
+                members.insert("policies".to_owned(), daemon.shelf.shown(&daemon.settings.signatures));
             }
             shown
         }),

@@ -28,6 +28,7 @@ mod reports;
 mod secrets;
 mod settings;
 mod snapshot;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -53,7 +54,8 @@ pub use inbox::{Counts, Inbox, Verdict, Why};
 pub use part::{Backoff, Part, State};
 pub use settings::{Parts, Settings, read};
 pub(crate) use snapshot::load;
-pub use snapshot::{Table, merge};
+pub use snapshot::{Here, Table, merge};
+pub use trust::{Refused, Signatures, Trust, keys};
 
 use part::Voice;
 use reports::Outgoing;
@@ -131,6 +133,7 @@ pub struct Link {
     metadata: Option<String>,
     /// Where the snapshot of the policies is.
     state_directory: PathBuf,
+    signatures: Signatures,
     home: watch::Receiver<Option<Home>>,
     hello: watch::Receiver<Option<Hello>>,
     outcomes: watch::Receiver<Vec<Outgoing>>,
@@ -152,6 +155,7 @@ impl Cloud {
         settings: Settings,
         metadata: Option<String>,
         state_directory: PathBuf,
+        signatures: Signatures,
         fetched: Fetched,
         now: Timestamp,
     ) -> (Self, Link, mpsc::Receiver<News>) {
@@ -177,6 +181,7 @@ impl Cloud {
             settings: settings.clone(),
             metadata,
             state_directory,
+            signatures,
             home: home_told,
             hello: hello_told,
             outcomes: outcomes_told,
@@ -420,7 +425,7 @@ fn start(
     parts: &mut JoinSet<()>,
     started: &mut Vec<(Id, Part)>,
 ) {
-    let Link { settings, state_directory, hello, outcomes, ending, .. } = link;
+    let Link { settings, state_directory, signatures, hello, outcomes, ending, .. } = link;
     let Link { secrets, fetched, phases, idleness, refresh, counter, news, .. } = link;
     let voice = |part| Voice::new(part, news.clone());
     let called = home.called(&settings);
@@ -432,7 +437,7 @@ fn start(
         let hello = hello::Hellos {
             bus: bus.clone(),
             home: home.clone(),
-            hello,
+            hello: hello.clone(),
             outcomes: outcomes.clone(),
             ending: ending.clone(),
             missed: Arc::clone(&missed),
@@ -440,10 +445,13 @@ fn start(
         started.push((parts.spawn(hello.run(voice(Part::Hello))).id(), Part::Hello));
     }
     if wanted.policies {
+        let keeper =
+            snapshot::Keeper::new(&state_directory, &settings.stack, called.place(), signatures);
         let task = policies::Refresher {
             table: snooze_cloud::policies::Policies::new(aws, &names.policies),
-            keeper: snapshot::Keeper::new(&state_directory, &settings.stack, called.place()),
+            keeper,
             refresh,
+            hello,
             spread: settings.startup_jitter,
         };
         started.push((parts.spawn(task.run(voice(Part::Policies))).id(), Part::Policies));

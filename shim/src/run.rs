@@ -122,8 +122,9 @@ pub async fn run(settings: Settings, environment: Environment) -> Result<(), Run
     let cloud = settings.cloud.clone().map(|wanted| {
         let metadata = settings.unusual_metadata();
         let directory = settings.state_directory.clone();
+        let signatures = settings.signatures.clone();
         let (cloud, link, told) =
-            Cloud::new(wanted, metadata, directory, host.fetched(), Now::read().wall);
+            Cloud::new(wanted, metadata, directory, signatures, host.fetched(), Now::read().wall);
         news = told;
         tasks.spawn(cloud::run(link));
         cloud
@@ -219,9 +220,11 @@ impl Daemon {
             error!(%fault, "policy left out");
         }
         let kept = settings.cloud.as_ref().filter(|cloud| cloud.parts.policies);
-        let table = kept.and_then(|cloud| cloud::load(&settings.state_directory, &cloud.stack));
+        let table = kept.and_then(|cloud| {
+            cloud::load(&settings.state_directory, &cloud.stack, &settings.signatures)
+        });
         let mut shelf = Shelf::new(policies, table);
-        watch.on(Input::Policies(shelf.policies(&settings)), now);
+        watch.on(Input::Policies(shelf.policies(&settings, watch.facts(), now.wall)), now);
         let (journal, entries) = match Journal::open(&settings.state_directory) {
             Ok((journal, recovered)) => {
                 if recovered.dropped_bytes > 0 {

@@ -51,6 +51,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How it works with the cloud side; `None` when it does not.
     pub cloud: Option<cloud::Settings>,
+    /// Whose signatures policies of the table need.
+    pub signatures: cloud::Signatures,
     plugins: Plugins,
     policies_directory: PathBuf,
     inline_policies: Vec<Value>,
@@ -149,7 +151,7 @@ fn file_fault(path: &Path, text: impl ToString) -> Fault {
     Fault::new(&path.display().to_string(), text.to_string())
 }
 
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "polling_interval_seconds",
     "state_directory",
     "run_directory",
@@ -158,6 +160,7 @@ const KEYS: [&str; 20] = [
     "sources",
     "policies_directory",
     "policies",
+    "policy_signatures",
     "event_handlers",
     "plugins",
     "cloud",
@@ -229,6 +232,7 @@ fn settings(value: &Value, faults: &mut Vec<Fault>) -> Option<Settings> {
         sources: sources(&root, event_handlers.as_ref(), faults),
         limits,
         cloud: cloud::read(&root, faults),
+        signatures: cloud::Signatures::read(&root, faults),
         plugins,
         policies_directory: directory(&root, "policies_directory", POLICIES, faults),
         inline_policies: inline,
@@ -622,6 +626,7 @@ impl Settings {
             "cloud": self.cloud.as_ref().map(cloud::Settings::shown),
             "metrics": self.metrics.shown(),
             "traces": { "endpoint": self.traces },
+            "policy_signatures": self.signatures.shown(),
             "maintenance_lead_seconds": self.limits.maintenance_lead.as_secs_f64(),
             "lifecycle_budget_seconds": self.limits.lifecycle_budget.as_secs_f64(),
             "shutdown_budget_seconds": self.limits.shutdown_budget.as_secs_f64(),

@@ -101,9 +101,17 @@ impl Cloud {
         let kind = "cloud.spot.interrupt";
         let text = json!({ "name": name, "match": { "type": [kind] },
             "handlers": [{ "plugin": plugin, "priority": 50 }] });
+        self.document(&text.to_string(), None)
+    }
+
+    /// Puts a document into the table with its signature, and answers with the new version.
+    ///
+    /// # Panics
+    /// When it is no policy.
+    pub fn document(&self, text: &str, signature: Option<&str>) -> u64 {
         block_on(async {
             let table = Policies::new(&self.server.aws().await, &format!("{STACK}-policies"));
-            let put = table.put(&text.to_string(), "a test", Timestamp::now()).await;
+            let put = table.put_signed(text, signature, "a test", Timestamp::now()).await;
             put.expect("the policy is good")
         })
     }

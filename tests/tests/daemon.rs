@@ -13,6 +13,7 @@ mod daemon {
     mod road;
     mod scarce;
     mod secrets;
+    mod signatures;
     mod start;
     mod stop;
     mod stranger;

@@ -7,6 +7,7 @@
 //! | `text`, `sha256` | the document as received, and its sum |
 //! | `version` | the version of the table that brought it |
 //! | `enabled`, `types`, `by`, `at` | whether it is on, all its types, who wrote it, when |
+//! | `signature` | the document's signature by minisign, where it has one |
 //! | `types` of `#version` | the types in use: `count` of policies, `bytes` of their items |
 
 mod index;
@@ -62,6 +63,8 @@ pub struct Document {
     pub by: String,
     /// When.
     pub at: Timestamp,
+    /// Its signature as received; verified by the instances, not here.
+    pub signature: Option<String>,
 }
 
 /// The table as it was at one version.
@@ -158,12 +161,26 @@ impl Policies {
         }
     }
 
-    /// Stores a policy, in one transaction, and answers with the new version.
+    /// Stores a policy without a signature, in one transaction, and answers with the new version.
     ///
     /// # Errors
     /// The table cannot be written, or [`Kind::Invalid`]: the text is not a policy, or more
     /// policies would stand under one event type than are read at notice time.
     pub async fn put(&self, text: &str, by: &str, now: Timestamp) -> Result<u64, CloudError> {
+        self.put_signed(text, None, by, now).await
+    }
+
+    /// The same with the signature of the text.
+    ///
+    /// # Errors
+    /// As those of [`Policies::put`].
+    pub async fn put_signed(
+        &self,
+        text: &str,
+        signature: Option<&str>,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<u64, CloudError> {
         let policy = check(text).map_err(|faults| {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
             CloudError::new(OPERATION, Kind::Invalid, "NotAPolicy", &faults.join("; "))
@@ -183,6 +200,7 @@ impl Policies {
                 types: types.clone(),
                 by: by.to_owned(),
                 at: now,
+                signature: signature.map(str::to_owned),
             };
             let items: Vec<Item> = types.iter().map(|it| item::write(it, &document)).collect();
             for item in &before {

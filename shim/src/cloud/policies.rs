@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use snooze_cloud::CloudError;
 use snooze_cloud::policies::Policies;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time;
 
-use super::News;
 use super::part::{Backoff, Closed, State, Voice, dice};
 use super::snapshot::Keeper;
+use super::{Hello, News};
+use crate::clock::Now;
 
 /// How often the version is looked at.
 const EVERY: Duration = Duration::from_secs(300);
@@ -24,6 +25,8 @@ pub(super) struct Refresher {
     pub(super) table: Policies,
     pub(super) keeper: Keeper,
     pub(super) refresh: Arc<Notify>,
+    /// What is known of the instance, which signed policies may ask for.
+    pub(super) hello: watch::Receiver<Option<Hello>>,
     /// How far the first calls of a fleet are spread.
     pub(super) spread: Duration,
 }
@@ -60,17 +63,17 @@ impl Refresher {
     }
 
     async fn look(&mut self, voice: &mut Voice) -> Result<Result<(), Closed>, CloudError> {
-        let highest = self.keeper.highest;
         let mut found = Box::pin(self.table.version()).await?;
-        if found > highest {
+        if self.keeper.wants(found) {
             let contents = Box::pin(self.table.all()).await?;
             found = contents.version;
-            if found > highest {
+            if self.keeper.wants(found) {
                 return Ok(self.take(contents, voice).await);
             }
         }
-        let said = match found < highest {
+        let said = match self.keeper.is_behind(found) {
             true => {
+                let highest = self.keeper.highest;
                 let text = format!(
                     "version {found} is refused: version {highest} was seen, and stays in force"
                 );
@@ -86,15 +89,23 @@ impl Refresher {
         contents: snooze_cloud::policies::Contents,
         voice: &mut Voice,
     ) -> Result<(), Closed> {
+        let version = contents.version;
+        let Ok(hello) = self.hello.wait_for(Option::is_some).await.map(|hello| hello.clone())
+        else {
+            return Err(Closed);
+        };
+        let facts = hello.map(|hello| hello.facts).unwrap_or_default();
         // Writing waits for the disk, and the loop must not.
         let mut keeper = self.keeper.clone();
         let kept = tokio::task::spawn_blocking(move || {
-            let (table, fault) = keeper.keep(contents);
-            (table, fault, keeper)
+            let kept = keeper.keep(contents, &facts, Now::read().wall);
+            (kept, keeper)
         });
-        let Ok((table, fault, keeper)) = kept.await else { return Err(Closed) };
+        let Ok((kept, keeper)) = kept.await else { return Err(Closed) };
         self.keeper = keeper;
-        let version = table.version;
+        let Some((table, fault)) = kept else {
+            return voice.say(State::On, &format!("version {version}")).await;
+        };
         voice.tell(News::Policies(Box::new(table))).await?;
         match fault {
             None => voice.say(State::On, &format!("version {version}")).await,

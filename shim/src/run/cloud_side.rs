@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use snooze_event::IncidentKey;
 use snooze_event::wire::command::{Command, Kind};
-use snooze_policy::Policy;
+use snooze_policy::{Facts, Policy};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
@@ -13,7 +14,7 @@ use tracing::{error, info, warn};
 use super::Daemon;
 use crate::answer;
 use crate::clock::Now;
-use crate::cloud::{self, Hello, News, Part, State, Table};
+use crate::cloud::{self, Hello, Here, News, Part, Signatures, State, Table};
 use crate::metrics;
 use crate::plugins;
 use crate::record::{Entry, Record};
@@ -39,6 +40,8 @@ pub(crate) struct Shelf {
     pub(crate) faults: Vec<String>,
     /// Those of the table whose names the settings have, too.
     shadowed: Vec<String>,
+    /// When signatures expire next, or the time for which they serve then ends.
+    due: Option<Timestamp>,
 }
 
 impl Shelf {
@@ -47,9 +50,18 @@ impl Shelf {
     }
 
     /// The policies in force; notes what is wrong with the others.
-    pub(super) fn policies(&mut self, settings: &Settings) -> Vec<Policy> {
+    pub(super) fn policies(
+        &mut self,
+        settings: &Settings,
+        facts: &Facts,
+        now: Timestamp,
+    ) -> Vec<Policy> {
         let table = self.table.as_ref().filter(|_| settings.runs_plugins());
-        let (policies, faults, shadowed) = cloud::merge(&self.local, table, settings.allowed());
+        let grace = settings.signatures.grace;
+        self.due = table.and_then(|table| table.due(now, grace));
+        let here = Here { facts, now, grace };
+        let (policies, faults, shadowed) =
+            cloud::merge(&self.local, table, settings.allowed(), here);
         for fault in faults.iter().filter(|fault| !self.faults.contains(fault)) {
             error!(%fault, "policy of the table left out");
         }
@@ -63,7 +75,7 @@ impl Shelf {
         self.table.as_ref().map(|table| table.version)
     }
 
-    pub(crate) fn shown(&self) -> Value {
+    pub(crate) fn shown(&self, signatures: &Signatures) -> Value {
         let from = self.table.as_ref().map(|table| match table.is_snapshot {
             true => "snapshot",
             false => "table",
@@ -73,6 +85,10 @@ impl Shelf {
             "from": from,
             "waiting": self.waiting.as_ref().map(|table| table.version),
             "shadowed": self.shadowed,
+            "signatures_required": signatures.required,
+            "refused": self.table.iter().flat_map(|table| &table.refused).map(|refused| {
+                json!({ "policy": refused.policy, "why": refused.why })
+            }).collect::<Vec<_>>(),
         })
     }
 }
@@ -199,12 +215,16 @@ impl Daemon {
             warn!("the snapshot of the policies is not of this account and Region");
             self.shelf.table = None;
             self.take_policies_up();
+        } else if self.shelf.table.as_ref().is_some_and(|table| !table.signed.is_empty()) {
+            // Signed policies may be for other instances than what this one turns out to be.
+            self.take_policies_up();
         }
     }
 
     /// Puts the policies of settings and table in force.
     pub(super) fn take_policies_up(&mut self) {
-        let policies = self.shelf.policies(&self.settings);
+        let now = Now::read().wall;
+        let policies = self.shelf.policies(&self.settings, self.watch.facts(), now);
         self.turn(Input::Policies(policies));
         self.set_entries();
         self.outbox.hello_at = Duration::ZERO;
@@ -231,6 +251,8 @@ impl Daemon {
         let is_busy = self.watch.incidents().any(|incident| incident.closed.is_none());
         if !is_busy && let Some(table) = self.shelf.waiting.take() {
             self.shelf.table = Some(table);
+            self.take_policies_up();
+        } else if !is_busy && self.shelf.due.is_some_and(|due| due <= Now::read().wall) {
             self.take_policies_up();
         }
         if !is_busy && !self.renewed.is_empty() {

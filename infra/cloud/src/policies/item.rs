@@ -31,6 +31,7 @@ pub(super) fn write(event_type: &str, document: &Document) -> Item {
         ("by".to_owned(), s(&document.by)),
         ("at".to_owned(), fixed(document.at)),
     ]);
+    item.extend(document.signature.iter().map(|text| ("signature".to_owned(), s(text))));
     item
 }
 
@@ -52,6 +53,7 @@ pub(super) fn document(item: &Item) -> Result<Document, String> {
         types: texts(item, "types"),
         by: word("by")?.to_owned(),
         at: moment(item, "at").ok_or_else(|| lacks("at"))?,
+        signature: text(item, "signature").map(str::to_owned),
     };
     if sum(&document.text) != document.sha256 {
         return Err(format!("the text of {policy:?} does not have the sum that is stored with it"));
