@@ -1,6 +1,8 @@
 //! Files that the user named.
 
+use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -13,6 +15,23 @@ use crate::text;
 /// The text of a file.
 pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|source| Failure::file(path.display(), source))
+}
+
+/// Where the signature of a file stands: its name with `.minisig`.
+pub(crate) fn signature_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".minisig");
+    name.into()
+}
+
+/// The signature that stands beside a file, if there is one.
+pub(crate) fn signature_of(path: &Path) -> Result<Option<String>, Failure> {
+    let beside = signature_path(path);
+    match fs::read_to_string(&beside) {
+        Ok(text) => Ok(Some(text)),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Failure::file(beside.display(), source)),
+    }
 }
 
 /// The JSON of a file.

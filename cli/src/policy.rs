@@ -1,12 +1,16 @@
 //! `snooze policy`.
 
-use std::path::PathBuf;
+mod sign;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use snooze_event::{Event, EventType};
-use snooze_policy::Policy;
+use snooze_policy::signed::Refusal;
+use snooze_policy::{Fault, Policy};
+use snoozed::cloud::Trust;
 use snoozed::exit;
 
 use crate::daemon::Context;
@@ -23,8 +27,11 @@ const SPOT_NOTICE: Duration = Duration::from_secs(120);
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
     /// Say all that is wrong with policy files, and end with 1 if there is anything
-    #[command(after_help = "Example: snooze policy check /etc/cloudsnooze/policies.d")]
+    #[command(after_help = "\
+Examples: snooze policy check /etc/cloudsnooze/policies.d
+          snooze policy check orders.json --keys /etc/cloudsnooze/keys")]
     Check(Check),
+    Sign(sign::Args),
     Put(policies::Put),
     Get(policies::Get),
     /// List the policies of the fleet
@@ -40,11 +47,15 @@ pub(crate) struct Check {
     /// Files with a policy each, and directories of them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Each must be signed by a key of this directory, in `FILE.minisig`
+    #[arg(long, value_name = "DIR")]
+    keys: Option<PathBuf>,
 }
 
 pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
     match verb {
         Verb::Check(args) => check(args, context),
+        Verb::Sign(args) => sign::run(args, context),
         Verb::Put(args) => policies::put(args, context),
         Verb::Get(args) => policies::get(args, context),
         Verb::List => policies::list(context),
@@ -56,9 +67,36 @@ pub(crate) fn run(verb: &Verb, context: &Context) -> Result<u8, Failure> {
 
 fn check(check: &Check, context: &Context) -> Result<u8, Failure> {
     let paths = files::json_files(&check.files)?;
-    let (policies, faults) = files::policies(&paths)?;
+    let (policies, mut faults) = files::policies(&paths)?;
+    if let Some(keys) = &check.keys {
+        faults.extend(signatures(&paths, keys, Timestamp::now())?);
+    }
     report(paths.len(), &policies, &faults, context)?;
     Ok(if faults.is_empty() { exit::OK } else { exit::NO })
+}
+
+/// What is wrong with the signatures of files with a policy each, as an instance with these keys
+/// would see it.
+fn signatures(paths: &[PathBuf], keys: &Path, now: Timestamp) -> Result<Vec<FileFault>, Failure> {
+    let trust = Trust::read(keys, None);
+    let fault = |path: &Path, text: &str| FileFault {
+        file: path.display().to_string(),
+        fault: Fault::new("signature", text),
+    };
+    let mut faults: Vec<FileFault> = trust.faults.iter().map(|text| fault(keys, text)).collect();
+    for path in paths {
+        let text = files::read(path)?;
+        // What cannot be read as a policy is told already.
+        let Ok(policy) = snooze_policy::check(&text) else { continue };
+        let signature = files::signature_of(path)?;
+        let said = trust.verify(&policy.name, &text, signature.as_deref());
+        let said = said.and_then(|said| match said.expires <= now {
+            true => Err(Refusal::Expired(said.expires)),
+            false => Ok(()),
+        });
+        faults.extend(said.err().map(|refusal| fault(path, &refusal.to_string())));
+    }
+    Ok(faults)
 }
 
 /// Shows what a check found.

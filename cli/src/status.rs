@@ -115,16 +115,24 @@ fn instance(status: &Value) -> String {
 fn policies(status: &Value) -> String {
     let count = cell(status, "policies");
     let table = status.pointer("/cloud/policies");
-    match table.filter(|table| table.get("version").is_some_and(Value::is_u64)) {
-        Some(table) => {
-            format!(
-                "{count}, with version {} of the {}",
-                cell(table, "version"),
-                cell(table, "from")
-            )
-        }
-        None => count,
-    }
+    let Some(table) = table.filter(|table| table.get("version").is_some_and(Value::is_u64)) else {
+        return count;
+    };
+    let required = table.get("signatures_required").and_then(Value::as_bool);
+    let signatures = match required {
+        Some(true) => ", signed",
+        Some(false) => "; signatures are not required",
+        None => "",
+    };
+    let refused = match list(table, "refused").len() {
+        0 => String::new(),
+        some => format!("; {some} refused"),
+    };
+    format!(
+        "{count}, with version {} of the {}{signatures}{refused}",
+        cell(table, "version"),
+        cell(table, "from")
+    )
 }
 
 /// For example `cloudsnooze: hello on, policies on, commands waiting, reports on`.
@@ -190,7 +198,7 @@ mod tests {
             instance  not known yet
             metadata  on
             journal   written
-            policies  3, with version 12 of the snapshot
+            policies  3, with version 12 of the snapshot, signed; 1 refused
             ignored   0 events
             cloud     blue: hello on, commands waiting; 2 outcomes to report
 
@@ -199,7 +207,8 @@ mod tests {
         .assert_eq(&person(&json!({
             "metadata": "on", "policies": 3, "cloud": {
                 "stack": "blue", "unreported": 2,
-                "policies": { "version": 12, "from": "snapshot" },
+                "policies": { "version": 12, "from": "snapshot", "signatures_required": true,
+                    "refused": [{ "policy": "orders", "why": "it is not signed" }] },
                 "parts": [{ "part": "hello", "state": "on" },
                     { "part": "commands", "state": "waiting" }]
             }

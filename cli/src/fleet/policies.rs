@@ -25,7 +25,7 @@ const SOURCE: &str = "cloudsnooze.command";
 #[command(after_help = "\
 Example: snooze policy put policies/orders.json --dry-run
 
-Exit codes: 0 stored (or nothing to store), 1 a policy has faults and nothing was stored.")]
+A signature that stands beside a file as `FILE.minisig` is stored with it. Exit codes: 0 stored (or nothing to store), 1 a policy has faults and nothing was stored.")]
 pub(crate) struct Put {
     /// Files with a policy each, and directories of them
     #[arg(required = true, value_name = "FILE")]
@@ -102,7 +102,7 @@ pub(crate) fn put(args: &Put, context: &Context) -> Result<u8, Failure> {
         policy::report(paths.len(), &policies, &faults, context)?;
         return Ok(exit::NO);
     }
-    let texts: Vec<(Policy, String)> = paths
+    let texts: Vec<(Policy, String, Option<String>)> = paths
         .iter()
         .map(|path| {
             let text = files::read(path)?;
@@ -110,23 +110,30 @@ pub(crate) fn put(args: &Put, context: &Context) -> Result<u8, Failure> {
                 let why = "holds settings of a daemon; the fleet takes files with one policy each";
                 Failure::file(path.display(), why)
             })?;
-            Ok((policy, text))
+            Ok((policy, text, files::signature_of(path)?))
         })
         .collect::<Result<_, Failure>>()?;
     let fleet = Fleet::connect(context)?;
     let stored = contents(&fleet)?;
     let mut version = stored.version;
     let mut told = Vec::new();
-    for (policy, text) in &texts {
+    for (policy, text, signature) in &texts {
         let known = stored.documents.iter().find(|known| known.name == policy.name);
         let change = match known {
             None => Change::New,
-            Some(known) if known.text == *text => Change::Same,
+            Some(known) if known.text == *text && known.signature == *signature => Change::Same,
             Some(_) => Change::Changed,
         };
+        if signature.is_none() && known.is_some_and(|known| known.signature.is_some()) {
+            screen::complain(&format!(
+                "{} is stored with a signature, and comes without one: instances that require \
+                 one refuse it; `snooze policy sign` signs it\n",
+                policy.name
+            ));
+        }
         if change != Change::Same && !args.dry_run {
             let table = fleet.policies();
-            let write = table.put(text, &args.by, Timestamp::now());
+            let write = table.put_signed(text, signature.as_deref(), &args.by, Timestamp::now());
             version = fleet.ask("store the policy", &fleet.name("policies"), write)?;
         }
         told.push((policy.name.to_string(), change));
@@ -256,6 +263,7 @@ fn head(known: &Document) -> Value {
         "version": known.version,
         "types": known.types,
         "sha256": known.sha256,
+        "signed": known.signature.is_some(),
         "by": known.by,
         "at": known.at.to_string(),
     })
@@ -433,6 +441,7 @@ mod tests {
             types: vec!["cloud.spot.interrupt".to_owned(), "custom".to_owned()],
             by: "an\u{1b}na".to_owned(),
             at: "2026-11-21T10:00:00Z".parse().unwrap(),
+            signature: None,
         }
     }
 

@@ -12,6 +12,7 @@ mod install;
 mod plugin_doctor;
 mod plugins;
 mod settings;
+mod signing;
 mod snooze;
 mod socket;
 mod verbs;
