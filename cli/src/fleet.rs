@@ -9,7 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod drill;
 mod drill_event;
 mod explain;
-mod findings;
+pub(crate) mod findings;
 pub(crate) mod iam;
 pub(crate) mod incidents;
 pub(crate) mod instances;

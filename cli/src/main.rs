@@ -17,6 +17,7 @@ mod failure;
 mod files;
 mod fleet;
 mod history;
+mod host;
 mod idle;
 mod incident;
 mod manual;

@@ -1,6 +1,7 @@
 //! `snooze doctor`.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +17,7 @@ use super::findings::{self, Finding, Severity};
 use super::{Fleet, timing};
 use crate::daemon::Context;
 use crate::failure::Failure;
-use crate::{screen, text};
+use crate::{host, screen, text};
 
 /// The sweep comes every minute; an incident that waits longer than this for it waits in vain.
 const SWEPT: Duration = Duration::from_secs(5 * 60);
@@ -29,8 +30,8 @@ const OVERDUE: u32 = 100;
 Examples: snooze doctor
           snooze doctor --local
 
-Where no daemon runs, or AWS cannot be asked, it looks at the rest. Exit codes: 0 nothing of
-severity `error` was found, 1 something was.")]
+Where no daemon runs, or AWS cannot be asked, it looks at the rest. docs/doctor.md lists all
+findings. Exit codes: 0 nothing of severity `error` was found, 1 something was.")]
 pub(crate) struct Args {
     /// Only this instance
     #[arg(long, conflicts_with = "cloud")]
@@ -38,12 +39,15 @@ pub(crate) struct Args {
     /// Only the cloud side
     #[arg(long)]
     cloud: bool,
+    /// The settings of this instance, in place of the usual file
+    #[arg(long, value_name = "FILE", conflicts_with = "cloud")]
+    config: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     let mut found = Vec::new();
     if !args.cloud {
-        found.extend(local(context));
+        found.extend(local(args.config.as_deref(), context));
     }
     if !args.local {
         match Fleet::connect(context) {
@@ -61,15 +65,22 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<u8, Failure> {
     Ok(if is_bad { exit::NO } else { exit::OK })
 }
 
-/// This instance, as its daemon tells.
-fn local(context: &Context) -> Vec<Finding> {
-    match context.ask("STATUS", json!({})) {
-        Ok(status) => findings::of_status(&status),
-        Err(Failure::Said { text, .. }) => {
-            vec![Finding::note("daemon", text, "needless on a machine that is no instance")]
+/// This instance, as its daemon tells, and as it is.
+fn local(config: Option<&Path>, context: &Context) -> Vec<Finding> {
+    let (status, why) = match context.ask("STATUS", json!({})) {
+        Ok(status) => (Some(status), None),
+        Err(Failure::Said { text, .. }) => (None, Some(text)),
+        Err(Failure::Closed) => return Vec::new(),
+    };
+    let mut found = status.as_ref().map(findings::of_status).unwrap_or_default();
+    match host::gather(config, status.as_ref(), why.clone()) {
+        Some(facts) => found.extend(host::findings(&facts)),
+        None => {
+            let mend = "needless on a machine that is no instance";
+            found.push(Finding::note("daemon", why.unwrap_or_default(), mend));
         }
-        Err(Failure::Closed) => Vec::new(),
     }
+    found
 }
 
 /// The cloud side. Each call is one finding when it is refused, and the others go on.

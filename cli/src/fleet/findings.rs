@@ -22,7 +22,7 @@ const WAITING: u64 = 100;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Severity {
+pub(crate) enum Severity {
     /// Data may be lost, or `doctor` could not look.
     Error,
     /// It works, and not as it should.
@@ -34,7 +34,7 @@ pub(super) enum Severity {
 }
 
 impl Severity {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
@@ -46,18 +46,18 @@ impl Severity {
 
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub(super) severity: Severity,
+pub(crate) struct Finding {
+    pub(crate) severity: Severity,
     /// What it is about.
-    pub(super) part: String,
+    pub(crate) part: String,
     /// What it means.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// What to do about it; empty where nothing is to be done.
-    pub(super) mend: String,
+    pub(crate) mend: String,
 }
 
 impl Finding {
-    fn new(
+    pub(crate) fn new(
         severity: Severity,
         part: &str,
         what: impl Into<String>,

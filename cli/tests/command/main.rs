@@ -6,6 +6,7 @@
 #![expect(clippy::indexing_slicing, reason = "the helpers below are part of the tests")]
 
 mod authors;
+mod doctor;
 mod documents;
 mod fleet;
 mod install;
