@@ -9,6 +9,7 @@
 //! ends only when nothing of it is left. SIGTERM makes it pass TERM to the plugin's process group,
 //! SIGQUIT makes it KILL the whole tree; the kernel sends it SIGQUIT when the daemon dies. Its exit
 //! code is the plugin's, or 128 and the number of the signal that ended the plugin.
+//! Where the step has a control group, the keeper makes it, and kills by it too.
 //! The second stage checks the plugin's file, gives it a session, a clean state, its confinement
 //! (see `sandbox`) and KILL as parent-death signal, and turns into it through the very descriptor
 //! that was checked.
@@ -34,6 +35,7 @@ use crate::sandbox::Confinement;
 mod confine;
 mod file;
 mod filter;
+mod group;
 mod keeper;
 mod stage;
 mod tree;

@@ -33,6 +33,7 @@ use crate::metrics::{self, Tally};
 use crate::notify::Notify;
 use crate::plugins::{self, Host};
 use crate::record::Entry;
+use crate::sandbox::Groups;
 use crate::settings::{self, Environment, Settings};
 use crate::socket::{self, Asked};
 use crate::sources::{Heard, ImdsSource, Polls};
@@ -89,6 +90,10 @@ pub async fn run(settings: Settings, environment: Environment) -> Result<(), Run
     plugins::adopt_orphans().map_err(system("become the reaper of plugins' children"))?;
     if let Err(source) = plugins::go_first() {
         info!(%source, "the daemon stands in line with all other processes");
+    }
+    match Groups::enter() {
+        Ok(is_delegated) => debug!(is_delegated, "control group"),
+        Err(error) => warn!(%error, "plugins get no control groups"),
     }
     let (reports, reported) = mpsc::channel(QUEUE);
     let (heard, hearing) = mpsc::channel(QUEUE);
@@ -192,6 +197,8 @@ struct Signals {
     term: Signal,
     int: Signal,
     hup: Signal,
+    /// These would end it, and mean nothing here.
+    _unheard: [Signal; 3],
 }
 
 impl Signals {
@@ -200,6 +207,11 @@ impl Signals {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             hup: signal(SignalKind::hangup())?,
+            _unheard: [
+                signal(SignalKind::user_defined1())?,
+                signal(SignalKind::user_defined2())?,
+                signal(SignalKind::alarm())?,
+            ],
         })
     }
 }

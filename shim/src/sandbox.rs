@@ -18,13 +18,15 @@ use serde::{Deserialize, Serialize};
 use snooze_event::PluginName;
 
 mod abilities;
+mod groups;
 mod permission;
 mod plan;
 mod user;
 
 pub use abilities::Abilities;
+pub use groups::Groups;
 pub use permission::{NotAPermission, Permission};
-pub use plan::{Confinement, Ids, Network, Plan, Walls};
+pub use plan::{Confinement, Group, Ids, Network, Plan, Walls};
 pub use user::User;
 
 /// What one plugin may use and touch, as the operator wants it.
@@ -41,9 +43,9 @@ pub struct Sandbox {
 /// How much of the machine a plugin may use; `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amounts {
-    /// Processes and threads of its user.
+    /// Processes and threads; of its user where it has no control group.
     pub processes: Option<u64>,
-    /// Private memory of each process, in MiB.
+    /// Memory in MiB; private memory of each process where it has no control group.
     pub memory_mb: Option<u64>,
     /// The longest file that it may write, in MiB.
     pub file_size_mb: Option<u64>,

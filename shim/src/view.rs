@@ -1,6 +1,6 @@
 //! What the daemon shows of itself over its socket.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -138,7 +138,7 @@ pub fn plugins(
     let found = found.iter().map(|found| {
         let (kind, path) = kind(&found.kind);
         let sandbox = sandboxes.of(&found.name, found.approved.as_ref());
-        let gaps = sandbox.plan(&sandboxes.abilities, PathBuf::new()).gaps;
+        let gaps = sandbox.plan(&sandboxes.abilities, Path::new("")).gaps;
         let mut sandbox = settings::sandbox::shown(&sandbox);
         if let Some(members) = sandbox.as_object_mut() {
             members.insert("not_enforced".to_owned(), gaps.into());

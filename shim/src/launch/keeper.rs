@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep};
 
-use super::{Fault, OWN_PROGRAM, Target, VERB, to_arg, tree};
+use super::{Fault, OWN_PROGRAM, Target, VERB, group, to_arg, tree};
 use crate::sandbox::Confinement;
 
 /// How long a keeper waits for its predecessor: what a daemon that was killed left behind is being
@@ -48,6 +48,8 @@ struct Keeper {
     /// Held as long as anything of the plugin lives.
     _lock: File,
     temporary: Option<PathBuf>,
+    /// The directory of its control group.
+    group: Option<PathBuf>,
 }
 
 struct Signals {
@@ -74,6 +76,11 @@ impl Keeper {
         let lock = locked(lock, &mut signals).await?;
         let temporary =
             temporary(confinement).map_err(|source| cannot("temporary directory", &source))?;
+        if let Some(group) = &confinement.group {
+            group::make(group, LOCK_WAIT)
+                .await
+                .map_err(|source| cannot("control group", &source))?;
+        }
         let plugin = Command::new(OWN_PROGRAM)
             .args([VERB, "exec", &me.to_string()])
             .arg(to_arg(confinement))
@@ -83,7 +90,8 @@ impl Keeper {
         let plugin = Pid::from_child(&plugin);
         // Should this fail, the end of this process is the end of the plugin.
         let_go_of_pipes().map_err(|source| cannot("pipes", &source.into()))?;
-        Ok(Self { me, plugin, signals, _lock: lock, temporary })
+        let group = confinement.group.as_ref().map(|group| group.path.clone());
+        Ok(Self { me, plugin, signals, _lock: lock, temporary, group })
     }
 
     async fn run(mut self) -> Result<ExitCode, Fault> {
@@ -92,6 +100,10 @@ impl Keeper {
         if let Some(path) = &self.temporary {
             // The next start does it again.
             let _ = fs::remove_dir_all(path);
+        }
+        if let Some(path) = &self.group {
+            // As above.
+            let _ = group::remove(path);
         }
         Ok(ExitCode::from(code))
     }
@@ -107,7 +119,7 @@ impl Keeper {
             tokio::select! {
                 _ = self.signals.child.recv() => {}
                 _ = self.signals.term.recv() => self.terminate(),
-                _ = self.signals.quit.recv() => kill_all(self.me),
+                _ = self.signals.quit.recv() => self.kill_all(),
             }
         }
     }
@@ -119,13 +131,22 @@ impl Keeper {
         }
     }
 
+    fn kill_all(&self) {
+        if let Some(path) = &self.group {
+            group::kill(path);
+        }
+        for pid in tree::descendants_of(self.me) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+
     /// Kills and reaps until no child is left: whoever loses its parent becomes ours.
     async fn bury(&mut self) {
         loop {
             match reap() {
                 Reaped::One(..) => continue,
                 Reaped::NoChild => return,
-                Reaped::NoneYet => kill_all(self.me),
+                Reaped::NoneYet => self.kill_all(),
             }
             tokio::select! {
                 _ = self.signals.child.recv() => {}
@@ -142,12 +163,6 @@ impl Signals {
             quit: unix::signal(SignalKind::quit())?,
             child: unix::signal(SignalKind::child())?,
         })
-    }
-}
-
-fn kill_all(me: Pid) {
-    for pid in tree::descendants_of(me) {
-        let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use rustix::fs::Mode;
 use rustix::process::{Pid, Signal};
 
-use super::{BUILTIN_VERB, Fault, OWN_PROGRAM, Target, confine, file};
+use super::{BUILTIN_VERB, Fault, OWN_PROGRAM, Target, confine, file, group};
 use crate::sandbox::Confinement;
 
 /// Whom the kernel ends first when memory runs out: a plugin, not the daemon, nor what it saves.
@@ -17,13 +17,17 @@ const OOM_SCORE: &str = "500";
 ///
 /// `keeper` is the process that asked for it: if it is gone, so is the reason to start.
 pub(super) fn become_plugin(keeper: Pid, confinement: &Confinement, target: &Target) -> Fault {
-    match prepare(keeper).and_then(|()| start(keeper, confinement, target)) {
+    match prepare(keeper, confinement).and_then(|()| start(keeper, confinement, target)) {
         Err(fault) => fault,
         Ok(never) => match never {},
     }
 }
 
-fn prepare(keeper: Pid) -> Result<(), Fault> {
+fn prepare(keeper: Pid, confinement: &Confinement) -> Result<(), Fault> {
+    if let Some(group) = &confinement.group {
+        let cannot = |source| Fault::CannotStart(format!("control group: {source}"));
+        group::enter(group).map_err(cannot)?;
+    }
     // Our own descriptors close by themselves; these are what the daemon was started with.
     close_fds::set_fds_cloexec(3, &[]);
     // Without privileges to win on the way the parent-death signal survives every `exec`.

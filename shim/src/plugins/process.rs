@@ -92,7 +92,7 @@ impl Process {
         redactor: Redactor,
         tail: Arc<Mutex<Tail>>,
     ) -> std::io::Result<Self> {
-        let lock = settings.run_directory.join(format!("{}.lock", file_name(&entry.id)));
+        let lock = place(settings, &entry.id).with_extension("lock");
         let mut command = Command::new(&settings.program);
         command
             .args(keeper_args(std::process::id(), &lock, confinement, target))
@@ -293,9 +293,9 @@ pub fn environment(plugin: &str) -> [(&'static str, String); 4] {
     ]
 }
 
-/// The directory for the files that the plugin of a step keeps for a while.
-pub(super) fn temporary(settings: &HostSettings, entry: &str) -> PathBuf {
-    settings.run_directory.join(format!("{}.tmp", file_name(entry)))
+/// The path of the files of a step, without their endings.
+pub(super) fn place(settings: &HostSettings, entry: &str) -> PathBuf {
+    settings.run_directory.join(file_name(entry))
 }
 
 /// The name of the files of a step: readable, and different for each.

@@ -145,7 +145,7 @@ impl Attendant {
         let plan = settings
             .sandboxes
             .of(&entry.plugin, approved.as_ref())
-            .plan(&settings.sandboxes.abilities, process::temporary(settings, &entry.id));
+            .plan(&settings.sandboxes.abilities, &process::place(settings, &entry.id));
         self.show(|face| face.gaps = plan.gaps);
         let started = Process::start(settings, entry, &plan.confinement, &target, redactor, tail);
         drop(lent);

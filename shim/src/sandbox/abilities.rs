@@ -3,8 +3,10 @@
 use landlock::{ABI, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
 use rustix::thread::CapabilitySet;
 
+use super::Groups;
+
 /// What can be put on here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Abilities {
     /// The number of the user we run as.
     pub uid: u32,
@@ -16,6 +18,8 @@ pub struct Abilities {
     pub landlock: i32,
     /// System calls can be filtered.
     pub seccomp: bool,
+    /// Steps can have control groups; `None` where none was delegated.
+    pub groups: Option<Groups>,
 }
 
 impl Abilities {
@@ -31,6 +35,7 @@ impl Abilities {
             may_bind_root: effective.contains(CapabilitySet::SETPCAP),
             landlock: landlock_version(),
             seccomp: rustix::thread::secure_computing_mode().is_ok(),
+            groups: Groups::find(),
         }
     }
 }

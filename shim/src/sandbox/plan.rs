@@ -1,7 +1,7 @@
 //! From what is wanted and what can be done to what is done.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +25,11 @@ pub struct Plan {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Confinement {
-    /// Processes and threads of its user.
+    /// The control group that it is put into.
+    pub group: Option<Group>,
+    /// Processes and threads of its user, where its group does not count them.
     pub processes: Option<u64>,
-    /// Bytes of private memory of each process.
+    /// Bytes of private memory of each process, where its group does not count them.
     pub memory: Option<u64>,
     /// Bytes of the longest file that it may write.
     pub file_size: Option<u64>,
@@ -37,6 +39,17 @@ pub struct Confinement {
     pub user: Option<Ids>,
     /// What surrounds it; `None` when it has all rights of its user.
     pub walls: Option<Walls>,
+}
+
+/// A control group for one step, with what it limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its directory; made for the step, and removed after it.
+    pub path: PathBuf,
+    /// Processes and threads in it.
+    pub processes: Option<u64>,
+    /// Bytes of memory of all that is in it.
+    pub memory: Option<u64>,
 }
 
 /// The numbers of a user.
@@ -84,9 +97,10 @@ pub enum Network {
 }
 
 impl Sandbox {
-    /// What is to be put on, and what cannot be.
+    /// What is to be put on, and what cannot be; `place` is the path of all files of the step, to
+    /// which their endings are added.
     #[must_use]
-    pub fn plan(&self, can: &Abilities, temporary: PathBuf) -> Plan {
+    pub fn plan(&self, can: &Abilities, place: &Path) -> Plan {
         let mut gaps = Vec::new();
         let user = self.user.as_ref().filter(|user| user.uid != can.uid);
         if let Some(user) = user.filter(|_| !can.may_switch_user) {
@@ -96,19 +110,28 @@ impl Sandbox {
         let uid = user.map_or(can.uid, |user| user.uid);
         // The kernel counts the processes of a user, and does not stop root.
         let is_counted = user.is_some() && uid != 0;
-        if self.amounts.processes.is_some() && !is_counted {
+        let groups = can.groups.as_ref();
+        let group_counts = groups.is_some_and(|groups| groups.processes);
+        let group_weighs = groups.is_some_and(|groups| groups.memory);
+        if self.amounts.processes.is_some() && !is_counted && !group_counts {
             gaps.push("limits.processes: it has no `user` of its own".to_owned());
         }
-        if self.amounts.memory_mb.is_some() {
+        if self.amounts.memory_mb.is_some() && !group_weighs {
             gaps.push(
                 "limits.memory_mb: holds for each of its processes, and not for shared memory"
                     .to_owned(),
             );
         }
         let bytes = |mib: Option<u64>| mib.map(|mib| mib.saturating_mul(MIB));
+        let (processes, memory) = (self.amounts.processes, bytes(self.amounts.memory_mb));
         let confinement = Confinement {
-            processes: self.amounts.processes.filter(|_| is_counted),
-            memory: bytes(self.amounts.memory_mb),
+            group: groups.map(|groups| Group {
+                path: groups.root.join(place.file_name().unwrap_or_default()),
+                processes: processes.filter(|_| group_counts),
+                memory: memory.filter(|_| group_weighs),
+            }),
+            processes: processes.filter(|_| is_counted && !group_counts),
+            memory: memory.filter(|_| !group_weighs),
             file_size: bytes(self.amounts.file_size_mb),
             open_files: self.amounts.open_files,
             user: user.map(|user| Ids {
@@ -117,7 +140,7 @@ impl Sandbox {
                 groups: user.groups.clone(),
             }),
             walls: self.permissions.as_ref().map(|permissions| {
-                let walls = walls(permissions, can, temporary);
+                let walls = walls(permissions, can, place.with_extension("tmp"));
                 let metadata = permissions.contains(&Permission::Metadata);
                 gaps_of(&walls, metadata, uid, can, &mut gaps);
                 walls
@@ -209,16 +232,22 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::sandbox::{Amounts, User};
+    use crate::sandbox::{Amounts, Groups, User};
 
-    const ROOT: Abilities = Abilities {
-        uid: 0,
-        may_switch_user: true,
-        may_bind_root: true,
-        landlock: 6,
-        seccomp: true,
-    };
-    const OWN: Abilities = Abilities { uid: 500, may_switch_user: false, ..ROOT };
+    fn root() -> Abilities {
+        Abilities {
+            uid: 0,
+            may_switch_user: true,
+            may_bind_root: true,
+            landlock: 6,
+            seccomp: true,
+            groups: None,
+        }
+    }
+
+    fn own() -> Abilities {
+        Abilities { uid: 500, may_switch_user: false, ..root() }
+    }
 
     fn sandbox(user: Option<u32>, permissions: Option<&[&str]>) -> Sandbox {
         Sandbox {
@@ -229,8 +258,8 @@ mod tests {
         }
     }
 
-    fn check(sandbox: &Sandbox, can: Abilities, expected: &Expect) {
-        let Plan { confinement, gaps } = sandbox.plan(&can, "/tmp/x".into());
+    fn check(sandbox: &Sandbox, can: &Abilities, expected: &Expect) {
+        let Plan { confinement, gaps } = sandbox.plan(can, Path::new("/run/orders-redis"));
         let mut text = format!(
             "processes {:?} memory {:?} open files {:?} user {:?}\n",
             confinement.processes,
@@ -238,6 +267,12 @@ mod tests {
             confinement.open_files,
             confinement.user.map(|user| user.uid),
         );
+        if let Some(group) = confinement.group {
+            text += &format!(
+                "group {:?} processes {:?} memory {:?}\n",
+                group.path, group.processes, group.memory
+            );
+        }
         if let Some(walls) = confinement.walls {
             text += &format!(
                 "write {:?} read {:?} network {:?} signal {} root {}\n",
@@ -254,7 +289,7 @@ mod tests {
     fn limits_hold_for_everyone_and_walls_for_those_with_permissions() {
         check(
             &sandbox(None, None),
-            OWN,
+            &own(),
             &expect![[r#"
             processes None memory Some(67108864) open files Some(4096) user None
             gap limits.processes: it has no `user` of its own
@@ -263,7 +298,7 @@ mod tests {
         );
         check(
             &sandbox(Some(63_001), Some(&[])),
-            ROOT,
+            &root(),
             &expect![[r#"
             processes Some(512) memory Some(67108864) open files Some(4096) user Some(63001)
             write [] read None network None signal false root false
@@ -277,7 +312,7 @@ mod tests {
         let wanted = ["network:5432", "metadata", "read:/data", "write:/var/backups", "signal"];
         check(
             &sandbox(Some(63_001), Some(&wanted)),
-            ROOT,
+            &root(),
             &expect![[r#"
             processes Some(512) memory Some(67108864) open files Some(4096) user Some(63001)
             write ["/var/backups"] read Some(["/data"]) network Ports({80, 5432}) signal true root false
@@ -291,7 +326,7 @@ mod tests {
         let none = Abilities { uid: 0, ..Abilities::default() };
         check(
             &sandbox(Some(63_001), Some(&[])),
-            none,
+            &none,
             &expect![[r#"
             processes None memory Some(67108864) open files Some(4096) user None
             write [] read None network None signal false root false
@@ -303,10 +338,10 @@ mod tests {
             gap root: the daemon may not take privileges from root
         "#]],
         );
-        let old = Abilities { landlock: 2, ..OWN };
+        let old = Abilities { landlock: 2, ..own() };
         check(
             &sandbox(None, Some(&["network:6379"])),
-            old,
+            &old,
             &expect![[r#"
             processes None memory Some(67108864) open files Some(4096) user None
             write [] read None network Ports({6379}) signal false root false
@@ -320,9 +355,35 @@ mod tests {
     }
 
     #[test]
+    fn what_a_group_counts_is_no_gap_and_needs_no_user() {
+        let groups = |memory, processes| {
+            let groups = Groups { root: "/cg/snoozed.service".into(), memory, processes };
+            Abilities { groups: Some(groups), ..own() }
+        };
+        check(
+            &sandbox(None, None),
+            &groups(true, true),
+            &expect![[r#"
+            processes None memory None open files Some(4096) user None
+            group "/cg/snoozed.service/orders-redis" processes Some(512) memory Some(67108864)
+        "#]],
+        );
+        check(
+            &sandbox(None, None),
+            &groups(false, false),
+            &expect![[r#"
+            processes None memory Some(67108864) open files Some(4096) user None
+            group "/cg/snoozed.service/orders-redis" processes None memory None
+            gap limits.processes: it has no `user` of its own
+            gap limits.memory_mb: holds for each of its processes, and not for shared memory
+        "#]],
+        );
+    }
+
+    #[test]
     fn f18_the_metadata_service_stands_open_only_when_that_is_told_or_permitted() {
         let gap = |permissions: &[&str]| {
-            let plan = sandbox(Some(63_001), Some(permissions)).plan(&ROOT, PathBuf::new());
+            let plan = sandbox(Some(63_001), Some(permissions)).plan(&root(), Path::new(""));
             plan.gaps.iter().any(|gap| gap.starts_with("metadata"))
         };
         assert!(gap(&["network"]) && gap(&["network:80"]));

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use snoozed::plugins::{Entry, Outcome, PluginState, StepOutcome};
@@ -232,14 +232,14 @@ impl Bench {
     fn gaps(&self, name: &str) -> Vec<String> {
         let sandboxes = &self.settings.sandboxes;
         let sandbox = sandboxes.of(&format!("hostile-{name}").parse().unwrap(), None);
-        sandbox.plan(&sandboxes.abilities, PathBuf::new()).gaps
+        sandbox.plan(&sandboxes.abilities, Path::new("")).gaps
     }
 
     /// What is not enforced is told.
     fn told(&self, start: &str) {
         let sandboxes = &self.settings.sandboxes;
         let plans =
-            sandboxes.each.values().map(|each| each.plan(&sandboxes.abilities, PathBuf::new()));
+            sandboxes.each.values().map(|each| each.plan(&sandboxes.abilities, Path::new("")));
         let gaps: Vec<String> = plans.flat_map(|plan| plan.gaps).collect();
         assert!(gaps.iter().any(|gap| gap.starts_with(start)), "{gaps:?}");
     }
