@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod daemon {
+    mod address;
     mod clock;
     mod cloud;
     mod idle;
@@ -14,6 +15,7 @@ mod daemon {
     mod scarce;
     mod secrets;
     mod signatures;
+    mod signals;
     mod start;
     mod stop;
     mod stranger;
