@@ -4,6 +4,7 @@
 //! builds goes to the target directory that it was built in itself.
 
 mod bench;
+mod boot;
 mod demo;
 mod durations;
 mod e2e;
@@ -64,6 +65,8 @@ enum Verb {
         #[arg(conflicts_with_all = ["seed", "incidents"])]
         scenario: Option<std::path::PathBuf>,
     },
+    /// Boot a Debian in a virtual machine, and try the daemon under its systemd
+    BootTest(boot::Args),
     /// Build the Lambda functions, and lay them out where the template finds them
     Functions {
         /// Build them as they are released
@@ -113,6 +116,7 @@ fn main() -> ExitCode {
         Verb::Walk { seed, incidents, scenario } => {
             walk::run(&workplace, seed, incidents, scenario)
         }
+        Verb::BootTest(args) => boot::run(&workplace, &args),
         Verb::Functions { release, arch } => functions::run(&workplace, release, arch),
         Verb::Package(args) => package::run(&workplace, &args),
         Verb::Durations { megabytes } => durations::run(&workplace, &megabytes),

@@ -1,0 +1,57 @@
+//! `cargo xtask boot-test`: boots a Debian with systemd in a virtual machine, and looks whether the
+//! daemon does there what it promises.
+//!
+//! ```text
+//!  this program ── QMP ──────────> power button
+//!               ── serial line ──> agent: runs a line, answers with its output and exit code
+//!               <── disk image ─── what was saved, read when the machine is off
+//! ```
+//!
+//! The guest lives in memory: a cached base of Debian, and over it the programs of this checkout
+//! and the files of `xtask/boot`. It has no network but its own loopback.
+
+mod image;
+mod machine;
+mod points;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::workplace::Workplace;
+use crate::{report, tools};
+use image::Image;
+use machine::Machine;
+use points::Points;
+
+/// A program and the Debian package that brings it.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("cpio", "cpio"),
+    ("strip", "binutils"),
+];
+
+/// What is run in the guest, and where.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Try the programs that lie in this folder; nothing is built
+    #[arg(long)]
+    programs: Option<PathBuf>,
+}
+
+/// Boots, looks, and prints a line for each point; fails when one is not as promised.
+pub(crate) fn run(workplace: &Workplace, args: &Args) -> Result<ExitCode> {
+    let missing = PROGRAMS.iter().filter(|(program, _)| workplace.which(program).is_none());
+    tools::system_packages(workplace, &missing.map(|(_, package)| *package).collect::<Vec<_>>())?;
+    let image = Image::make(workplace, args.programs.as_deref())?;
+    report::progress("booting");
+    let mut machine = Machine::start(workplace, &image)?;
+    let ended = Points::default().go(&mut machine, &image);
+    if !matches!(ended, Ok(0)) {
+        report::complain(&format!("the console says at last:\n{}", machine.console()));
+    }
+    let failed = ended?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
