@@ -1,7 +1,7 @@
 //! The fake metadata service at an address of its own, and whoever drives it from beside it:
 //! `metadata ADDRESS` serves, `metadata ADDRESS PATH BODY` puts the body there.
 
-use std::io::{self, Error, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Error, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
 use snooze_imds::fake::Server;
@@ -33,9 +33,8 @@ fn put(address: SocketAddr, path: &str, body: &str) -> io::Result<()> {
         "PUT {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )?;
-    let mut answer = String::new();
-    service.read_to_string(&mut answer)?;
-    let status = answer.lines().next().unwrap_or_default();
-    writeln!(io::stdout(), "{status}")?;
-    if status.contains(" 2") { Ok(()) } else { Err(Error::other(answer)) }
+    // It keeps the connection open.
+    let mut status = String::new();
+    BufReader::new(service).read_line(&mut status)?;
+    if status.contains(" 2") { Ok(()) } else { Err(Error::other(status)) }
 }

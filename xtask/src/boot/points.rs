@@ -71,13 +71,13 @@ impl Points {
         until(machine, &ready("redis-flusher"))?;
         machine.run("redis-cli set order saved-at-the-notice")?;
         let notice = "'{\"action\":\"terminate\",\"in_seconds\":120}'";
-        machine.run(&format!("metadata {METADATA} /_control/spot {notice}"))?;
+        machine.run(&format!("timeout 3 metadata {METADATA} /_control/spot {notice}"))?;
         let saved = until(machine, "grep -aqs saved-at-the-notice /srv/data/dump.rdb")?;
         until(machine, "snooze --json history | grep -q '\"outcome\": *\"done\"'")?;
         let history = machine.run("snooze history")?;
         let is_so = saved.code == 0 && history.text.contains("done");
         self.point("a Spot notice has Redis save its data to the disk", is_so, &history.text);
-        machine.run(&format!("metadata {METADATA} /_control/clear '{{}}'"))?;
+        machine.run(&format!("timeout 3 metadata {METADATA} /_control/clear '{{}}'"))?;
         Ok(())
     }
 
