@@ -149,7 +149,7 @@ impl Points {
             &format!("{sent}\n{}", kernel.text),
         );
         let sent = self.step(machine, "daemon")?;
-        let left = machine.run("pgrep -fa 'hostile-daemon session'")?;
+        let left = machine.run("grep -aslz '^session$' /proc/[0-9]*/cmdline")?;
         self.point(
             "a daemon that left its session dies with its step (F6)",
             left.code == 1,
@@ -169,9 +169,11 @@ impl Points {
 
     /// Has one of the hostile plugins do its worst; what is told of that.
     fn step(&mut self, machine: &mut Machine, name: &str) -> Result<String> {
-        machine.run(&format!("snooze event send custom.{name} --deadline-seconds 60"))?;
+        machine.run(&format!(
+            "snooze event send custom --data '{{\"mode\":\"{name}\"}}' --deadline-seconds 60"
+        ))?;
         let closed = format!(
-            "snooze --json history --limit 1 | tr -d ' \\n' | grep -e custom.{name} | grep -qv '\"outcome\":null'"
+            "snooze --json history --limit 1 | tr -d ' \\n' | grep -e policy.:.{name} | grep -qv '\"outcome\":null'"
         );
         until(machine, &closed)?;
         Ok(machine.run("snooze --json history --limit 1 | tr -d ' \\n' | cut -c 1-1200")?.text)
