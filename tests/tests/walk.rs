@@ -2,21 +2,22 @@
 
 use std::fs;
 
+use snooze_tests::place;
 use snooze_tests::walk::promises::Flaw;
 use snooze_tests::walk::{self, moves};
-use snooze_tests::{dice, place};
 
 /// What is lived at each run of the suite: unoptimised, an incident takes some six milliseconds.
 /// `cargo xtask walk` goes on for a million.
-const INCIDENTS: u64 = 3000;
+const INCIDENTS: u64 = 1500;
+/// The first story of the suite, the same each time; `cargo xtask walk` draws one by lot.
+const SEED: u64 = 261;
 /// A broken rule is found within this many stories.
 const STORIES: u64 = 3000;
 
 #[test]
 fn whatever_goes_wrong_in_whatever_order_the_twelve_promises_are_kept() {
-    let seed = dice::seed();
-    println!("seed {seed}");
-    match walk::run(seed, INCIDENTS, None) {
+    println!("seed {SEED}");
+    match walk::run(SEED, INCIDENTS, None) {
         Ok(run) => println!("{run}"),
         Err(failure) => panic!("\n{failure}"),
     }

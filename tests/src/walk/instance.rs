@@ -324,6 +324,7 @@ impl World {
             return Ok(());
         }
         self.count.starts += 1;
+        self.instance.disturbed = self.now;
         let is_damaged = self.damage();
         let (entries, valid) = journal::decode(&self.instance.disk);
         self.instance.disk.truncate(valid);

@@ -169,21 +169,27 @@ pub fn live(moves: &[Move], flaw: Option<Flaw>) -> Result<Count, Broken> {
     Ok(world.count)
 }
 
-/// The deadline of a story in which the clock can be trusted and one notice tells of one loss.
+/// The deadline of a story in which the clock can be trusted and one notice, heard soon, tells of
+/// one loss: one that is heard late leaves at least the shortest budget.
 fn plain_deadline(moves: &[Move]) -> Option<u64> {
     let is_plain = |one: &Move| match one.act {
-        Act::Clock | Act::Sleep | Act::Reboot | Act::Stop | Act::State | Act::Maintenance => false,
+        Act::Clock
+        | Act::Sleep
+        | Act::Reboot
+        | Act::Stop
+        | Act::State
+        | Act::Maintenance
+        | Act::Trouble
+        | Act::Disk
+        | Act::Flip => false,
         Act::Bridge => one.word(0) == "rebalance",
         Act::Handle => one.word(0) == "custom",
         Act::Spot
         | Act::Rebalance
         | Act::Quiet
-        | Act::Trouble
         | Act::Taken
         | Act::Kill
         | Act::KillIn
-        | Act::Disk
-        | Act::Flip
         | Act::Twice
         | Act::Plugin
         | Act::Policies
@@ -194,7 +200,7 @@ fn plain_deadline(moves: &[Move]) -> Option<u64> {
     };
     let mut spots = moves.iter().filter(|one| one.act == Act::Spot);
     let (one, more) = (spots.next()?, spots.next());
-    let ahead = u64::try_from(one.number(1)).ok().filter(|ahead| (30..=120).contains(ahead))?;
+    let ahead = u64::try_from(one.number(1)).ok().filter(|ahead| (60..=120).contains(ahead))?;
     let is_fine = one.word(2) == "fine" && one.word(0) != "hibernate";
     (more.is_none() && is_fine && moves.iter().all(is_plain)).then(|| one.at + ahead * 1000)
 }
