@@ -567,10 +567,11 @@ impl World {
         }
         let now = self.clocks().boot;
         let Some(daemon) = &self.instance.daemon else { return false };
-        daemon.watch.incidents().all(|known| {
+        let all_over = daemon.watch.incidents().all(|known| {
             let is_past = known.due.is_none_or(|due| now > due + Duration::from_secs(95));
             let is_old = !known.key.as_str().contains(self.instance.boot().as_str());
             known.closed.is_some() && (is_past || is_old || !known.is_loss() || known.survived)
-        })
+        });
+        daemon.is_known && all_over
     }
 }
