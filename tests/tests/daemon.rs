@@ -14,8 +14,8 @@ mod daemon {
     mod road;
     mod scarce;
     mod secrets;
-    mod signatures;
     mod signals;
+    mod signatures;
     mod start;
     mod stop;
     mod stranger;
