@@ -44,7 +44,7 @@ pub fn envelope(bytes: &[u8]) {
     short(&refused.to_string());
     if let Refused::Unreachable(_) = refused {
         let value: Value = serde_json::from_str(text).expect("it was read");
-        let address = value["SigningCertURL"].as_str().expect("it was read");
+        let address = value.get("SigningCertURL").and_then(Value::as_str).expect("it was read");
         let file = address.strip_prefix("https://sns.eu-central-1.amazonaws.com/");
         let file = file.expect("the one host");
         assert!(!file.contains(['/', '\\', '?', '#', '%', '@', ':', '\0']), "{file}");
@@ -54,14 +54,14 @@ pub fn envelope(bytes: &[u8]) {
 
 /// The journal: what is read of it is what begins it, and is written as it stands there.
 pub fn journal(bytes: &[u8]) {
-    let (entries, valid) = journal::read(bytes);
+    let (entries, valid) = journal::decode(bytes);
     let (prefix, _) = bytes.split_at_checked(valid).expect("the valid part is a part");
-    assert_eq!(journal::read(prefix).1, valid, "the valid part is valid");
+    assert_eq!(journal::decode(prefix).1, valid, "the valid part is valid");
     let mut lines = Vec::new();
     for entry in &entries {
         journal::write_line(&mut lines, entry).expect("what was read can be written");
     }
-    assert_eq!(journal::read(&lines).0, entries);
+    assert_eq!(journal::decode(&lines).0, entries);
 }
 
 /// What the launcher of a plugin says, which the plugin could say too.

@@ -1,6 +1,8 @@
 //! Fleets and long times, simulated with the decisions of the daemon and the functions: what many
 //! instances do to the services at once, and what one hook asks for in two days.
 
+#![cfg(test)]
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;

@@ -48,7 +48,7 @@ async fn whoever_is_told_of_an_idleness_is_told_once_however_long_it_lasts() {
     }
     let mut incidents = stage.incidents().await;
     incidents.sort_by_key(|incident| incident.opened_at);
-    let states = |task: &str| -> Vec<String> {
+    let states = |task: &str| -> Vec<&str> {
         incidents.iter().map(|incident| state(incident, task)).collect()
     };
     assert_eq!(states(STOP), ["sent", "sent", "sent"]);

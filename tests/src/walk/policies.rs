@@ -1,12 +1,15 @@
 //! The policies of all stories, read once, and what is known of the instance.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use snooze_event::PluginName;
 use snooze_event::wire::imds::Identity;
 use snooze_policy::ledger::Shelf;
 use snooze_policy::{Facts, Policy};
-use snoozed::cloud::Table;
+use snoozed::cloud::{Here, Table};
 
 /// Stands where a secret would, and may be found nowhere else.
 pub(super) const CANARY: &str = "S3CR3T-CANARY";
@@ -67,6 +70,8 @@ pub(super) fn known() -> &'static Known {
                 version: 7,
                 policies: vec![of_table],
                 faults: Vec::new(),
+                signed: BTreeMap::new(),
+                refused: Vec::new(),
                 is_snapshot: false,
                 place: (ACCOUNT.to_owned(), REGION.to_owned()),
             },
@@ -109,5 +114,6 @@ pub(super) fn in_force(mask: usize, trusts_the_table: bool) -> Vec<Policy> {
         return local;
     }
     let allowed: Vec<PluginName> = Vec::new();
-    snoozed::cloud::merge(&local, Some(&known.table), Some(&allowed)).0
+    let here = Here { facts: &known.facts, now: Timestamp::UNIX_EPOCH, grace: Duration::ZERO };
+    snoozed::cloud::merge(&local, Some(&known.table), Some(&allowed), here).0
 }

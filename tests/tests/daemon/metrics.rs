@@ -138,10 +138,8 @@ fn served() -> Setup {
 }
 
 fn text(daemon: &Daemon) -> String {
-    match daemon.ask("METRICS", json!({})) {
-        Value::String(text) => text,
-        other => panic!("{other}"),
-    }
+    let answer = daemon.ask("METRICS", json!({}));
+    answer.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }
 
 /// Where the log says that metrics are.

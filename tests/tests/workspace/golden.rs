@@ -28,7 +28,7 @@ const KEEP: Duration = Duration::from_secs(36_500 * 24 * 3600);
 /// not begun.
 #[test]
 fn g12_a_plan_that_version_0_1_began_is_ended_by_this_one_and_nothing_is_done_twice() {
-    let (entries, valid) = journal::read(&golden_bytes("journal"));
+    let (entries, valid) = journal::decode(&golden_bytes("journal"));
     assert_eq!((entries.len(), valid), (4, golden_bytes("journal").len()));
     let mut watch = watch();
     let mut started = starts(watch.restore(&entries, now(20)));
@@ -47,7 +47,7 @@ fn g12_a_plan_that_version_0_1_began_is_ended_by_this_one_and_nothing_is_done_tw
 #[test]
 fn g12_a_journal_with_members_of_a_newer_minor_version_is_read() {
     let text = String::from_utf8(golden_bytes("journal")).unwrap();
-    let old = journal::read(text.as_bytes()).0;
+    let old = journal::decode(text.as_bytes()).0;
     let mut newer = Vec::new();
     for line in text.lines() {
         let mut entry: Value = serde_json::from_str(&line[9..]).unwrap();

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::image::Image;
 use crate::workplace::Workplace;
@@ -71,7 +71,7 @@ impl Machine {
             // Until nobody listens, or the machine has ended.
             lines.all(|line| tell.send(line).is_ok())
         });
-        told.recv_timeout(MOMENT).map_err(|_| anyhow!("the virtual machine does not start"))?;
+        told.recv_timeout(MOMENT).context("the virtual machine does not start")?;
         let agent = UnixStream::connect(&socket).context("cannot reach the agent's line")?;
         let unread = Vec::new();
         let mut machine = Self { qemu, control, told, agent, unread, console, is_emulated };

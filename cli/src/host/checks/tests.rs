@@ -48,8 +48,11 @@ fn said() -> Vec<String> {
     vec!["something".to_owned()]
 }
 
+/// Makes facts worse.
+type Break = fn(&mut Facts);
+
 /// What breaks an instance so that the finding of this part appears.
-const BROKEN: [(&str, fn(&mut Facts)); 30] = [
+const BROKEN: [(&str, Break); 30] = [
     ("settings", |facts| facts.settings = said()),
     ("local-policies", |facts| facts.policies = said()),
     ("plugin-file", |facts| facts.refused = said()),
@@ -101,7 +104,7 @@ fn each_finding_appears_alone_when_it_is_so_and_is_gone_when_it_is_not() {
 
 #[test]
 fn other_ways_to_the_same_findings() {
-    let ways: [(&str, fn(&mut Facts)); 5] = [
+    let ways: [(&str, Break); 5] = [
         ("unit-restart", |facts| unit(facts).is_restarted = false),
         ("unit-restart", |facts| unit(facts).restart_after = None),
         ("clock", |facts| facts.metadata = works(false, Some(6), None)),
