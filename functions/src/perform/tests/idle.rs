@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::fan;
 
 const STOP: &str = "p/stop-instance";
 
@@ -251,7 +252,8 @@ async fn what_somebody_else_started_is_said_to_run_unless_it_was_stopped_again()
         });
         greeted.await.unwrap();
         world.describe(&[(instance().to_string(), state, tags)]);
-        world.order(RUNNING, 7201).await;
+        let order = fan::order(&world.incident().await, RUNNING, moment(7200)).write();
+        world.batch(&[("m", &order)], 7201).await;
         assert_eq!(world.told(RUNNING).await, expected);
         if expected.starts_with("done: its") {
             let tags = world.tags();
