@@ -34,6 +34,13 @@ const PROGRAMS: [(&str, &str); 4] = [
 /// The modes of the hostile plugin that are tried.
 const HOSTILE: [&str; 4] = ["bomb", "eat", "daemon", "hang"];
 
+/// Our own files, where packages put them.
+const OURS: [(&str, &str); 3] = [
+    ("snoozed.service", "etc/systemd/system/snoozed.service"),
+    ("cloudsnooze.sysusers", "etc/sysusers.d/cloudsnooze.conf"),
+    ("cloudsnooze.tmpfiles", "etc/tmpfiles.d/cloudsnooze.conf"),
+];
+
 /// What the guest boots from, and the disk that outlives it.
 #[derive(Debug)]
 pub(crate) struct Image {
@@ -107,6 +114,11 @@ fn lay_out(workplace: &Workplace, programs: &Path, overlay: &Path) -> Result<()>
     fs::create_dir_all(&wants)?;
     for unit in STARTED {
         symlink(format!("../{unit}"), wants.join(unit))?;
+    }
+    for (file, place) in OURS {
+        let to = overlay.join(place);
+        fs::create_dir_all(to.parent().unwrap_or(&to))?;
+        fs::copy(workplace.root.join("infra/systemd").join(file), to)?;
     }
     let put = |program: &str, to: &Path| {
         fs::create_dir_all(to.parent().unwrap_or(to))?;
