@@ -65,7 +65,7 @@ fn snooze_wake_in_the_last_second_calls_the_stop_off() {
     let (id, socket) = (instance.id.clone(), instance.setup.path("run/snoozed.sock"));
     // All was asked; the stop is counted, and then comes the last look.
     let _standing = cloud.stand(Box::new(move |call: &Call| {
-        if call.operation == "UpdateItem" && call.body.contains("limit/woken/") {
+        if call.operation == "UpdateItem" && call.body.contains("limit/policy/woken/") {
             let mut wake = Command::new(programs::path("snooze"));
             let said = place::output(wake.arg("--socket").arg(&socket).args(["wake", "2h"]));
             assert!(said.starts_with("this instance stays up until "), "{said}");
@@ -75,7 +75,7 @@ fn snooze_wake_in_the_last_second_calls_the_stop_off() {
     }));
     drop(busy);
     is_left_alone(cloud, &instance, "woken");
-    assert!(!cloud.functions.about("UpdateItem", "limit/woken/").is_empty());
+    assert!(!cloud.functions.about("UpdateItem", "limit/policy/woken/").is_empty());
     let text = explained(&instance, "kept up: `snooze wake` keeps it up until ").unwrap();
     assert!(text.contains("phase: no: `snooze wake` keeps it up until "), "{text}");
     assert!(daemon.ask("IDLE", json!({}))["awake_until"].is_string());

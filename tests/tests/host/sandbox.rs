@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use snooze_tests::wait;
 use snoozed::plugins::{Entry, Outcome, PluginState, StepOutcome};
 use snoozed::sandbox::{Abilities, Amounts, Sandbox, User};
 
@@ -27,7 +28,10 @@ fn f7_a_fork_bomb_stops_at_its_limit_and_its_neighbours_work_on() {
         assert_eq!(outcome.result.get("children"), Some(&json!(19)), "{outcome:?}");
         let end = outcome.result.get("end").and_then(Value::as_str).unwrap();
         assert!(end.contains("temporarily unavailable"), "{end}");
-        assert_eq!(bench.named("hostile-bomb forever"), 19);
+        // A child that has just begun bears no name for a moment.
+        wait::until("the names of all children", || {
+            (bench.named("hostile-bomb forever") == 19).then_some(())
+        });
         for _ in 0..20 {
             assert_eq!(bench.run("hostile-echo", ms(BUDGET)).await.outcome, Outcome::Done);
         }
