@@ -47,11 +47,23 @@ pub(crate) fn run(workplace: &Workplace, args: &Args) -> Result<ExitCode> {
     tools::system_packages(workplace, &missing.map(|(_, package)| *package).collect::<Vec<_>>())?;
     let image = Image::make(workplace, args.programs.as_deref())?;
     report::progress("booting");
+    let mut points = Points::default();
     let mut machine = Machine::start(workplace, &image)?;
-    let ended = Points::default().go(&mut machine, &image);
-    if !matches!(ended, Ok(0)) {
+    let ended = points.go(&mut machine);
+    told(&mut machine, ended, &points)?;
+    drop(machine);
+    report::progress("booting once more");
+    let mut machine = Machine::start(workplace, &image)?;
+    let ended = points.power(&mut machine, &image);
+    told(&mut machine, ended, &points)?;
+    report::say(&format!("{} points failed", points.failed()));
+    Ok(if points.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shows the console where something is not as promised.
+fn told(machine: &mut Machine, ended: Result<()>, points: &Points) -> Result<()> {
+    if ended.is_err() || points.failed() > 0 {
         report::complain(&format!("the console says at last:\n{}", machine.console()));
     }
-    let failed = ended?;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    ended
 }
