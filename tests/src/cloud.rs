@@ -90,7 +90,7 @@ impl Cloud {
         let folder = TempDir::new().expect("a folder can be made").keep();
         // The keeper removes it when all is over.
         let address = free();
-        let functions = Relay::start(address, None);
+        let functions = Relay::start(address, Some(Box::new(open_queue)));
         let operators = Relay::start(address, None);
         let log = log();
         let aws = Aws::start(&tool("python"), &folder, address.port(), &functions.url(), &log);
@@ -255,6 +255,25 @@ pub fn signing(cloud: &'static Cloud) -> Relay {
         }
     };
     Relay::start(cloud.address, Some(Box::new(edit)))
+}
+
+/// The emulator asks the policy of a queue twice: once as AWS does, and once without saying who
+/// asks, so that a rule against all others is one against everybody. It is taken out before the
+/// function that made or changed the queue hears that it did.
+fn open_queue(call: &Call, answer: &mut http::Message) {
+    let is_it = call.operation == "CreateQueue" || call.operation == "SetQueueAttributes";
+    let asked = call.json();
+    let Some(policy) = asked["Attributes"]["Policy"].as_str().filter(|_| is_it) else { return };
+    let mut policy: Value = serde_json::from_str(policy).expect("a policy is JSON");
+    let statements = policy["Statement"].as_array_mut().expect("a policy has statements");
+    statements.retain(|statement| statement["Condition"]["StringNotLike"].is_null());
+    let answered: Value = serde_json::from_str(&answer.text()).unwrap_or_default();
+    let url = [&answered, &asked].into_iter().find_map(|told| told["QueueUrl"].as_str());
+    if let (200, Some(url), Some(cloud)) = (answer.status(), url, emulator()) {
+        let args = json!({ "QueueUrl": url, "Attributes": { "Policy": policy.to_string() } });
+        // The queue may be gone again by now.
+        let _opened = cloud.aws.ask("sqs", "set_queue_attributes", args, None);
+    }
 }
 
 /// An answer of SQS whose messages are envelopes that are really signed.

@@ -92,7 +92,6 @@ impl Instance {
         let missed =
             || format!("the cloud to know {}: {:#}\n{}", self.id, status(), self.setup.log());
         wait::until_or(missed, || {
-            self.mend_queue();
             let parts = parts(daemon);
             let is_on = |part: &str| parts[part]["state"] == "on";
             ["hello", "policies", "commands", "reports"].into_iter().all(is_on).then_some(())
@@ -101,25 +100,6 @@ impl Instance {
         wait::until_or(missed, || {
             self.cloud.item("instances", "instance_id", &self.id).map(|_| ())
         });
-    }
-
-    /// The emulator asks the policy of a queue twice: once as AWS does, and once without saying
-    /// who asks, so that a rule against all others is one against everybody. It is taken out.
-    fn mend_queue(&self) {
-        let queue = json!({ "QueueName": self.cloud.name(&format!("instance-{}", self.id)) });
-        let Ok(made) = self.cloud.aws.ask("sqs", "get_queue_url", queue, None) else { return };
-        let args = json!({ "QueueUrl": made["QueueUrl"], "AttributeNames": ["Policy"] });
-        let known = self.cloud.aws.call("sqs", "get_queue_attributes", args);
-        let policy = known["Attributes"]["Policy"].as_str().unwrap_or_default();
-        let mut policy: Value = serde_json::from_str(policy).unwrap_or_default();
-        let Some(statements) = policy["Statement"].as_array_mut() else { return };
-        let before = statements.len();
-        statements.retain(|statement| statement["Condition"]["StringNotLike"].is_null());
-        if statements.len() < before {
-            let attributes = json!({ "Policy": policy.to_string() });
-            let args = json!({ "QueueUrl": made["QueueUrl"], "Attributes": attributes });
-            let _mended = self.cloud.aws.call("sqs", "set_queue_attributes", args);
-        }
     }
 
     /// The plugins that started, in order, each as often as it did.
