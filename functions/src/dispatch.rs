@@ -78,6 +78,8 @@ pub struct Settings {
     pub fan: fan::Settings,
     /// The topic of the operators.
     pub operators: Arn,
+    /// How long policies that were read are used.
+    pub policy_cache: Duration,
     /// What an Auto Scaling termination leaves an instance.
     pub lifecycle_budget: Duration,
 }
@@ -91,6 +93,7 @@ impl Settings {
             instances: from.text("INSTANCES_TABLE"),
             fan: fan::Settings::read(from),
             operators: from.arn("OPERATORS_TOPIC_ARN"),
+            policy_cache: from.seconds("POLICY_CACHE_SECONDS", 30, 0..=300),
             lifecycle_budget: from.seconds("LIFECYCLE_BUDGET_SECONDS", 120, 30..=7200),
         }
     }
@@ -135,15 +138,15 @@ impl Dispatch {
     /// The function by these settings.
     #[must_use]
     pub fn new(settings: &Settings, aws: &Aws, meter: Arc<Meter>) -> Self {
-        let Settings { policies, instances, fan, operators, lifecycle_budget, .. } = settings;
+        let Settings { policies, instances, fan, operators, .. } = settings;
         Self {
             instances: Instances::new(aws, instances, fan.retention),
-            shelves: Shelves::new(Policies::new(aws, policies)),
+            shelves: Shelves::new(Policies::new(aws, policies), settings.policy_cache),
             hooks: Hooks::new(Groups::new(aws)),
             home: fan.commands.clone(),
             fan: Fan::new(aws, fan, Arc::clone(&meter)),
             operators: Topic::new(aws, &operators.text),
-            lifecycle_budget: *lifecycle_budget,
+            lifecycle_budget: settings.lifecycle_budget,
             meter,
         }
     }

@@ -13,9 +13,6 @@ use tracing::{error, warn};
 use crate::clock::Clock;
 use crate::failure::{Failure, Name};
 
-/// How long a copy is used without another look. Instances refresh theirs every five minutes, and
-/// a command names the version that it was planned with.
-const FRESH: Duration = Duration::from_secs(30);
 /// How long a table that failed is left alone, so that not every notice waits for it.
 const PAUSE: Duration = Duration::from_secs(5);
 /// How long the table may take.
@@ -27,6 +24,9 @@ const TYPES: usize = 64;
 #[derive(Debug)]
 pub struct Shelves {
     policies: Policies,
+    /// How long a copy is used without another look. A command names the version that it was
+    /// planned with.
+    fresh: Duration,
     /// Behind an asynchronous lock, so that many notices at once read the table once.
     copies: Mutex<BTreeMap<String, Copy>>,
 }
@@ -41,10 +41,10 @@ struct Copy {
 }
 
 impl Shelves {
-    /// The policies of this table.
+    /// The policies of this table, used for so long once they were read.
     #[must_use]
-    pub fn new(policies: Policies) -> Self {
-        Self { policies, copies: Mutex::default() }
+    pub fn new(policies: Policies, fresh: Duration) -> Self {
+        Self { policies, fresh, copies: Mutex::default() }
     }
 
     /// The policies that may match events of a type. When the table does not answer, the last
@@ -65,7 +65,7 @@ impl Shelves {
                 for fault in &shelf.faults {
                     warn!(%fault, "a policy cannot be used");
                 }
-                Copy { shelf: Arc::new(shelf), until: after(FRESH), failure: None }
+                Copy { shelf: Arc::new(shelf), until: after(self.fresh), failure: None }
             }
             Err(error) => {
                 let failure = Failure::of(Name::PoliciesUnavailable, &error);

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use snooze_event::PluginName;
 use snooze_policy::strict::{Fields, Unknown, parse};
 use snooze_policy::{Fault, Policy, idle};
@@ -17,12 +17,16 @@ use crate::builtins;
 use crate::cloud;
 use crate::idle::alarms::AlarmSettings;
 use crate::metrics;
-use crate::plugins::{self, HostSettings, SecretStore};
+use crate::plugins::{self as host, HostSettings, SecretStore};
 use crate::sandbox::{Abilities, Sandboxes};
 use crate::traces;
 use crate::watch::Limits;
 
+mod plugins;
 pub(crate) mod sandbox;
+mod shown;
+
+pub use plugins::USUAL_DIRECTORIES;
 
 /// Where policies are read from when the settings do not say.
 const POLICIES: &str = "/etc/cloudsnooze/policies.d";
@@ -53,7 +57,7 @@ pub struct Settings {
     pub cloud: Option<cloud::Settings>,
     /// Whose signatures policies of the table need.
     pub signatures: cloud::Signatures,
-    plugins: Plugins,
+    plugins: plugins::Plugins,
     policies_directory: PathBuf,
     inline_policies: Vec<Value>,
     event_handlers: Option<Value>,
@@ -100,17 +104,6 @@ pub struct Sources {
     pub imds_endpoints: Vec<String>,
     /// How often it is asked.
     pub polling_interval: Duration,
-}
-
-#[derive(Debug, Clone)]
-struct Plugins {
-    enabled: bool,
-    directories: Vec<PathBuf>,
-    allowed: Option<Vec<PluginName>>,
-    unsigned: Vec<PluginName>,
-    sha256: BTreeMap<PluginName, String>,
-    sandbox: sandbox::Wanted,
-    configs: Option<Value>,
 }
 
 /// What the daemon takes from its environment, read once in `main`.
@@ -211,7 +204,7 @@ fn settings(value: &Value, faults: &mut Vec<Fault>) -> Option<Settings> {
         inline.push(policy.clone());
     }
     let event_handlers = root.get("event_handlers").cloned();
-    let plugins = plugins(&root, faults);
+    let plugins = plugins::read(&root, faults);
     let (_, more) = snooze_policy::from_settings(event_handlers.as_ref(), plugins.configs.as_ref());
     faults.extend(more);
     let mut seconds = |key: &str, default: Duration| {
@@ -329,93 +322,6 @@ fn endpoints(imds: &Fields<'_>, faults: &mut Vec<Fault>) -> Vec<String> {
         }
     }
     named
-}
-
-fn plugins(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Plugins {
-    let mut plugins = Plugins {
-        enabled: true,
-        directories: USUAL_DIRECTORIES.into_iter().map(PathBuf::from).collect(),
-        allowed: None,
-        unsigned: Vec::new(),
-        sha256: BTreeMap::new(),
-        sandbox: sandbox::Wanted::default(),
-        configs: None,
-    };
-    let Some(fields) = root.object("plugins", faults) else { return plugins };
-    let known = [
-        "enabled",
-        "directories",
-        "allowed",
-        "unsigned",
-        "sha256",
-        "limits",
-        "sandbox",
-        "plugin_configs",
-        "external_repositories",
-    ];
-    fields.expect(&known, Unknown::Refuse, faults);
-    plugins.enabled = fields.flag("enabled", true, faults);
-    if fields.get("directories").is_some() {
-        plugins.directories.clear();
-    }
-    for (path, value) in fields.list("directories", faults) {
-        match value.as_str().filter(|text| text.starts_with('/')) {
-            Some(text) => plugins.directories.push(PathBuf::from(text)),
-            None => faults.push(Fault::new(&path, "expected an absolute path")),
-        }
-    }
-    if fields.get("allowed").is_some() {
-        plugins.allowed = Some(names(&fields, "allowed", faults));
-    }
-    plugins.unsigned = names(&fields, "unsigned", faults);
-    if let Some(pins) = fields.object("sha256", faults) {
-        plugins.sha256 = pinned(&pins, faults);
-    }
-    plugins.sandbox = sandbox::read(&fields, faults);
-    plugins.configs = fields.get("plugin_configs").cloned();
-    plugins
-}
-
-/// Where plugins are looked for when the settings do not say.
-pub const USUAL_DIRECTORIES: [&str; 3] = [
-    "/usr/lib/cloudsnooze/plugins",
-    "/etc/cloudsnooze/plugins",
-    "/usr/local/share/cloudsnooze/plugins",
-];
-
-fn names(fields: &Fields<'_>, key: &str, faults: &mut Vec<Fault>) -> Vec<PluginName> {
-    let mut names = Vec::new();
-    for (path, value) in fields.list(key, faults) {
-        match value.as_str().map(str::parse) {
-            Some(Ok(name)) => names.push(name),
-            Some(Err(error)) => {
-                let error: snooze_event::NotAPluginName = error;
-                faults.push(Fault::new(&path, error.to_string()));
-            }
-            None => faults.push(Fault::new(&path, "expected the name of a plugin")),
-        }
-    }
-    names
-}
-
-fn pinned(pins: &Fields<'_>, faults: &mut Vec<Fault>) -> BTreeMap<PluginName, String> {
-    let mut sums = BTreeMap::new();
-    for (key, value) in pins.members() {
-        let hex = |text: &&str| text.len() == 64 && text.bytes().all(|c| c.is_ascii_hexdigit());
-        match (key.parse(), value.as_str().filter(hex)) {
-            (Ok(name), Some(sum)) => {
-                sums.insert(name, sum.to_ascii_lowercase());
-            }
-            (Err(error), _) => {
-                let error: snooze_event::NotAPluginName = error;
-                faults.push(Fault::new("$.plugins.sha256", error.to_string()));
-            }
-            (Ok(_), None) => {
-                faults.push(pins.fault(key, "expected a SHA-256 sum of 64 hexadecimal digits"));
-            }
-        }
-    }
-    sums
 }
 
 fn local_action(root: &Fields<'_>, faults: &mut Vec<Fault>) -> Option<LocalAction> {
@@ -544,9 +450,9 @@ impl Settings {
                     .get("CREDENTIALS_DIRECTORY")
                     .map(PathBuf::from),
                 environment: environment.variables.clone(),
-                fetched: plugins::Fetched::default(),
+                fetched: host::Fetched::default(),
             },
-            limits: plugins::Limits::default(),
+            limits: host::Limits::default(),
             sandboxes: self.sandboxes(),
         }
     }
@@ -575,7 +481,7 @@ impl Settings {
     /// Plugins that have a configuration and no events: they only vote whether the instance is
     /// idle.
     #[must_use]
-    pub fn voters(&self) -> Vec<plugins::Entry> {
+    pub fn voters(&self) -> Vec<host::Entry> {
         let configs = self.plugins.configs.as_ref().and_then(Value::as_object);
         let voters = configs.into_iter().flatten().filter_map(|(name, config)| {
             let config = config.as_object()?;
@@ -583,91 +489,9 @@ impl Settings {
                 return None;
             }
             let plugin = name.parse().ok()?;
-            Some(plugins::Entry { id: format!("idle/{name}"), plugin, config: config.clone() })
+            Some(host::Entry { id: format!("idle/{name}"), plugin, config: config.clone() })
         });
         voters.collect()
-    }
-
-    /// The settings in force, without what may be a secret.
-    #[must_use]
-    pub fn shown(&self) -> Value {
-        let path = |path: &PathBuf| path.display().to_string();
-        let configs = self.plugins.configs.clone().unwrap_or(json!({}));
-        let (limits, sandbox) = self.plugins.sandbox.shown();
-        json!({
-            "file": self.file.as_ref().map(path),
-            "state_directory": path(&self.state_directory),
-            "run_directory": path(&self.run_directory),
-            "log_level": self.log_level,
-            "polling_interval_seconds": self.sources.polling_interval.as_secs_f64(),
-            "socket": {
-                "path": path(&self.socket.path),
-                "mode": format!("{:04o}", self.socket.mode),
-                "group": self.socket.group,
-            },
-            "sources": { "imds": {
-                "enabled": self.sources.imds_enabled,
-                "endpoints": self.sources.imds_endpoints,
-            }},
-            "policies_directory": path(&self.policies_directory),
-            "policies": self.inline_policies.iter().cloned().map(masked_configs).collect::<Vec<_>>(),
-            "event_handlers": self.event_handlers.clone().map(masked_configs),
-            "plugins": {
-                "enabled": self.plugins.enabled,
-                "directories": self.plugins.directories.iter().map(path).collect::<Vec<_>>(),
-                "allowed": self.plugins.allowed.as_ref().map(|names| {
-                    names.iter().map(ToString::to_string).collect::<Vec<_>>()
-                }),
-                "unsigned": self.plugins.unsigned.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "limits": limits,
-                "sandbox": sandbox,
-                "plugin_configs": masked(configs),
-            },
-            "cloud": self.cloud.as_ref().map(cloud::Settings::shown),
-            "metrics": self.metrics.shown(),
-            "traces": { "endpoint": self.traces },
-            "policy_signatures": self.signatures.shown(),
-            "maintenance_lead_seconds": self.limits.maintenance_lead.as_secs_f64(),
-            "lifecycle_budget_seconds": self.limits.lifecycle_budget.as_secs_f64(),
-            "shutdown_budget_seconds": self.limits.shutdown_budget.as_secs_f64(),
-            "idle": self.idle.shown(),
-            "local_action": match &self.local_action {
-                None => Value::Null,
-                Some(LocalAction::PowerOff) => json!({ "do": "poweroff" }),
-                Some(LocalAction::StopInstance) => json!({ "do": "stop-instance" }),
-                Some(LocalAction::Script(script)) => {
-                    json!({ "do": "script", "script": path(script) })
-                }
-            },
-        })
-    }
-}
-
-/// Masks what stands below any key `config`.
-fn masked_configs(value: Value) -> Value {
-    match value {
-        Value::Object(members) => members
-            .into_iter()
-            .map(|(key, value)| {
-                let value = if key == "config" { masked(value) } else { masked_configs(value) };
-                (key, value)
-            })
-            .collect(),
-        Value::Array(values) => values.into_iter().map(masked_configs).collect(),
-        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
-    }
-}
-
-/// Masks every text that is no reference to a secret: any of them may be one.
-fn masked(value: Value) -> Value {
-    match value {
-        Value::String(text) if snooze_policy::secret_reference(&text).is_some() => text.into(),
-        Value::String(_) => "***".into(),
-        Value::Object(members) => {
-            members.into_iter().map(|(key, value)| (key, masked(value))).collect()
-        }
-        Value::Array(values) => values.into_iter().map(masked).collect(),
-        plain @ (Value::Null | Value::Bool(_) | Value::Number(_)) => plain,
     }
 }
 

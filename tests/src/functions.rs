@@ -111,6 +111,7 @@ fn environment() -> impl Iterator<Item = (&'static str, &'static str)> {
         ("OPERATORS_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:cloudsnooze-operators"),
         ("BUS_NAME", "cloudsnooze"),
         ("INSTANCE_QUEUE_PREFIX", "cloudsnooze-instance-"),
+        ("POLICY_CACHE_SECONDS", "30"),
         ("LIFECYCLE_BUDGET_SECONDS", "120"),
         ("RETENTION_DAYS", "90"),
         ("TAG_PREFIX", "CloudSnooze"),

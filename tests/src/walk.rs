@@ -12,7 +12,7 @@
 //! their order. What is left out: signatures of messages, the sandbox, idleness, real processes;
 //! other tests have those.
 //!
-//! No I/O, no threads, no clock: the same number is always the same story.
+//! No I/O, no clock, and no threads within a story: the same number is always the same story.
 
 mod checks;
 mod cloud;
@@ -28,6 +28,10 @@ mod voice;
 mod world;
 
 use std::fmt;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use moves::Move;
 use promises::{Broken, Flaw};
@@ -53,23 +57,27 @@ pub struct Run {
     pub count: Count,
 }
 
-/// Lives stories from a seed on until instances have opened so many incidents.
+/// Lives stories from a seed on until instances have opened so many incidents, on all processors
+/// side by side.
 ///
 /// # Errors
-/// The first story that breaks a promise, made short.
+/// A story that breaks a promise, made short.
 pub fn run(seed: u64, incidents: u64, flaw: Option<Flaw>) -> Result<Run, Box<Failure>> {
-    let mut run = Run::default();
-    while run.count.incidents < incidents {
-        let seed = seed.wrapping_add(run.stories);
-        let count = story(seed, flaw)?;
-        run.stories += 1;
-        run.count.incidents += count.incidents;
-        run.count.ledger += count.ledger;
-        run.count.runs += count.runs;
-        run.count.starts += count.starts;
-        run.count.happenings += count.happenings;
-    }
-    Ok(run)
+    let (next, run) = (AtomicU64::new(0), Mutex::new(Ok(Run::default())));
+    let run_of_all = || run.lock().unwrap_or_else(PoisonError::into_inner);
+    let lane = || {
+        while run_of_all().as_ref().is_ok_and(|run: &Run| run.count.incidents < incidents) {
+            let story = story(seed.wrapping_add(next.fetch_add(1, Ordering::Relaxed)), flaw);
+            match (story, &mut *run_of_all()) {
+                (Ok(count), Ok(run)) => run.add(count),
+                (Err(failure), run) => *run = Err(failure),
+                (Ok(_), Err(_)) => {}
+            }
+        }
+    };
+    let lanes = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| (0..lanes).for_each(|_| drop(scope.spawn(lane))));
+    run.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Lives the story of a seed.
@@ -83,6 +91,18 @@ pub fn story(seed: u64, flaw: Option<Flaw>) -> Result<Count, Box<Failure>> {
         let broken = live(&moves, flaw).err().unwrap_or(broken);
         Box::new(Failure { seed, broken, moves })
     })
+}
+
+impl Run {
+    fn add(&mut self, count: Count) {
+        let Count { incidents, ledger, runs, starts, happenings } = count;
+        self.stories += 1;
+        self.count.incidents += incidents;
+        self.count.ledger += ledger;
+        self.count.runs += runs;
+        self.count.starts += starts;
+        self.count.happenings += happenings;
+    }
 }
 
 impl fmt::Display for Failure {

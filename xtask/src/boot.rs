@@ -7,8 +7,8 @@
 //!               <── disk image ─── what was saved, read when the machine is off
 //! ```
 //!
-//! The guest lives in memory: a cached base of Debian, and over it the programs of this checkout
-//! and the files of `xtask/boot`. It has no network but its own loopback.
+//! The guest lives in memory: a cached base of Debian, and over it our packages, which it installs
+//! itself, and the files of `xtask/boot`. It has no network but its own loopback.
 
 mod image;
 mod machine;
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::workplace::Workplace;
-use crate::{report, tools};
+use crate::{package, report, tools};
 use image::Image;
 use machine::Machine;
 use points::Points;
@@ -36,16 +36,22 @@ const PROGRAMS: [(&str, &str); 4] = [
 /// What is run in the guest, and where.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
-    /// Try the programs that lie in this folder; nothing is built
+    /// Install the packages that lie in this folder; without it, packages for debugging are made
     #[arg(long)]
-    programs: Option<PathBuf>,
+    packages: Option<PathBuf>,
 }
 
 /// Boots, looks, and prints a line for each point; fails when one is not as promised.
 pub(crate) fn run(workplace: &Workplace, args: &Args) -> Result<ExitCode> {
     let missing = PROGRAMS.iter().filter(|(program, _)| workplace.which(program).is_none());
     tools::system_packages(workplace, &missing.map(|(_, package)| *package).collect::<Vec<_>>())?;
-    let image = Image::make(workplace, args.programs.as_deref())?;
+    report::progress("building the programs");
+    workplace.build_programs()?;
+    let packages = match &args.packages {
+        Some(folder) => workplace.root.join(folder),
+        None => package::for_debugging(workplace)?,
+    };
+    let image = Image::make(workplace, &packages)?;
     report::progress("booting");
     let mut points = Points::default();
     let mut machine = Machine::start(workplace, &image)?;

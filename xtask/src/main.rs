@@ -13,6 +13,7 @@ mod fuzz;
 mod package;
 mod patterns;
 mod report;
+mod soak;
 mod template;
 mod test;
 mod tools;
@@ -65,6 +66,15 @@ enum Verb {
         #[arg(conflicts_with_all = ["seed", "incidents"])]
         scenario: Option<std::path::PathBuf>,
     },
+    /// Kill the daemon at random moments, and see that it keeps what it promises
+    Soak {
+        /// How often
+        #[arg(long, default_value_t = 10_000)]
+        kills: u64,
+        /// The number that all chance comes from; drawn by lot where it is not said
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Boot a Debian in a virtual machine, and try the daemon under its systemd
     BootTest(boot::Args),
     /// Build the Lambda functions, and lay them out where the template finds them
@@ -116,6 +126,7 @@ fn main() -> ExitCode {
         Verb::Walk { seed, incidents, scenario } => {
             walk::run(&workplace, seed, incidents, scenario)
         }
+        Verb::Soak { kills, seed } => soak::run(&workplace, kills, seed),
         Verb::BootTest(args) => boot::run(&workplace, &args),
         Verb::Functions { release, arch } => functions::run(&workplace, release, arch),
         Verb::Package(args) => package::run(&workplace, &args),

@@ -84,6 +84,18 @@ pub(crate) fn run(workplace: &Workplace, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Makes packages of the programs for debugging, which are built already; where they lie.
+pub(crate) fn for_debugging(workplace: &Workplace) -> Result<PathBuf> {
+    tools::install_packagers(workplace)?;
+    let description = Description::read(workplace)?;
+    let arch = Arch::own().context("no packages for this processor")?;
+    let programs = workplace.built("debug", "");
+    let out = workplace.built("package", "debug");
+    Making { workplace, description: &description, programs: &programs, arch }
+        .all(&out, VERSION)?;
+    Ok(out)
+}
+
 /// The file of checksums, which is what is signed.
 const SUMS: &str = "SHA256SUMS";
 

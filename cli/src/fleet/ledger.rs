@@ -136,19 +136,6 @@ pub(super) fn took(step: &StepReport) -> Option<String> {
     (step.milliseconds > 0).then(|| text::took(Duration::from_millis(step.milliseconds)))
 }
 
-/// How far a task is, in one word.
-pub(super) fn task_state(state: &TaskState) -> &'static str {
-    match state {
-        TaskState::Waiting => "waiting",
-        TaskState::Pending { .. } => "pending",
-        TaskState::Sent { .. } => "sent",
-        TaskState::Running { .. } => "running",
-        TaskState::Done { .. } => "done",
-        TaskState::Failed { .. } => "failed",
-        TaskState::Skipped { .. } => "skipped",
-    }
-}
-
 /// Who told how it ended.
 pub(super) fn by(by: By) -> &'static str {
     match by {
@@ -221,7 +208,7 @@ fn task(task: &Task) -> [String; 4] {
         | TaskState::Sent { .. }
         | TaskState::Running { .. } => task.error.clone(),
     };
-    [word(&task.id), task_state(&task.state).to_owned(), task.attempts.to_string(), word(&text)]
+    [word(&task.id), task.state.as_str().to_owned(), task.attempts.to_string(), word(&text)]
 }
 
 /// A table with a head, moved to the right; nothing without rows.

@@ -75,11 +75,9 @@ impl News<'_> {
     pub(super) fn value(&self) -> Value {
         let Incident { id, instance, drill, deadline, opened_at, plan, steps, .. } = self.incident;
         let left = deadline.map(|deadline| left(deadline, self.now).as_secs());
-        let tasks = self
-            .incident
-            .tasks
-            .iter()
-            .map(|task| json!({ "task": task.id, "state": state(task), "text": said(task) }));
+        let tasks = self.incident.tasks.iter().map(
+            |task| json!({ "task": task.id, "state": task.state.as_str(), "text": said(task) }),
+        );
         json!({
             "id": id,
             "instance": instance,
@@ -148,7 +146,7 @@ impl News<'_> {
         let stops = self.incident.tasks.iter().filter(|task| self.is_idle() && task.stops());
         let line = |task: &Task| match (&task.state, said(task)) {
             (TaskState::Waiting, _) => format!("{}: once all is saved on it", task.id),
-            (_, "") => format!("{}: {}", task.id, state(task)),
+            (_, "") => format!("{}: {}", task.id, task.state.as_str()),
             (_, said) => format!("{}: {said}", task.id),
         };
         let lines: Vec<_> = stops.map(line).collect();
@@ -310,18 +308,6 @@ fn titled(title: &str, lines: impl Iterator<Item = String>) -> Vec<String> {
 
 fn left(deadline: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(deadline.duration_since(now)).unwrap_or_default()
-}
-
-fn state(task: &Task) -> &'static str {
-    match task.state {
-        TaskState::Waiting => "waiting",
-        TaskState::Pending { .. } => "pending",
-        TaskState::Sent { .. } => "sent",
-        TaskState::Running { .. } => "running",
-        TaskState::Done { .. } => "done",
-        TaskState::Failed { .. } => "failed",
-        TaskState::Skipped { .. } => "skipped",
-    }
 }
 
 fn said(task: &Task) -> &str {

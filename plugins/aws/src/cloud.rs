@@ -4,8 +4,36 @@ use snooze_cloud::{Aws, CloudError, Kind, Options, connect};
 use snooze_plugin::PluginError;
 use tokio::runtime::{Builder, Runtime};
 
+/// A runtime and a client, made when they are first needed and kept.
+pub(crate) struct Road<T>(Option<(Runtime, T)>);
+
+impl<T> Default for Road<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Road<T> {
+    /// The runtime and the client.
+    pub(crate) fn open(
+        &mut self,
+        options: impl FnOnce() -> Options,
+        client: impl FnOnce(&Aws) -> T,
+    ) -> Result<(&Runtime, &T), PluginError> {
+        let road = match self.0.take() {
+            Some(road) => road,
+            None => {
+                let (runtime, aws) = begin(&options())?;
+                (runtime, client(&aws))
+            }
+        };
+        let (runtime, client) = self.0.insert(road);
+        Ok((runtime, client))
+    }
+}
+
 /// A runtime and the settings of all clients.
-pub(crate) fn begin(options: &Options) -> Result<(Runtime, Aws), PluginError> {
+fn begin(options: &Options) -> Result<(Runtime, Aws), PluginError> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let aws = runtime.block_on(Box::pin(connect(options)));
     if aws.region().is_none() {

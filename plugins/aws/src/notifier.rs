@@ -12,14 +12,14 @@ use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-use crate::cloud;
+use crate::cloud::{self, Road};
 use settings::Settings;
 
 /// `sns-notifier`. It takes every event that a policy gives it.
 #[derive(Default)]
 pub struct Notifier {
     settings: Option<Settings>,
-    road: Option<(Runtime, Topic)>,
+    road: Road<Topic>,
 }
 
 impl Notifier {
@@ -28,16 +28,12 @@ impl Notifier {
         let Some(settings) = &self.settings else {
             return Err(PluginError::new("`topic_arn` is not configured"));
         };
-        let (runtime, topic) = match self.road.take() {
-            Some(road) => road,
-            None => {
-                let region = Some(settings.topic.region.clone());
-                let options = Options { region, role: Role::Person, ..Options::default() };
-                let (runtime, aws) = cloud::begin(&options)?;
-                (runtime, Topic::new(&aws, &settings.topic.arn))
-            }
+        let options = || {
+            let region = Some(settings.topic.region.clone());
+            Options { region, role: Role::Person, ..Options::default() }
         };
-        let (runtime, topic) = self.road.insert((runtime, topic));
+        let (runtime, topic) =
+            self.road.open(options, |aws| Topic::new(aws, &settings.topic.arn))?;
         Ok((settings, runtime, topic))
     }
 }
@@ -60,7 +56,7 @@ impl Plugin for Notifier {
 
     fn configure(&mut self, config: &Map<String, serde_json::Value>) -> Result<(), PluginError> {
         self.settings = Some(Settings::read(config)?);
-        self.road = None;
+        self.road = Road::default();
         Ok(())
     }
 

@@ -14,13 +14,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use snooze_cloud::Options;
-use snooze_cloud::Role;
 use snooze_cloud::objects::Bucket;
+use snooze_cloud::{Aws, Options, Role};
 use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
 use tokio::runtime::Runtime;
 
-use crate::cloud;
+use crate::cloud::{self, Road};
 use run::{Copied, Job, copy};
 use settings::Settings;
 
@@ -48,7 +47,7 @@ const LONGEST: usize = 200;
 #[derive(Default)]
 pub struct Syncer {
     settings: Option<Settings>,
-    road: Option<(Runtime, Bucket)>,
+    road: Road<Bucket>,
 }
 
 impl Syncer {
@@ -57,16 +56,12 @@ impl Syncer {
         let Some(settings) = &self.settings else {
             return Err(PluginError::new("it is not configured"));
         };
-        let (runtime, bucket) = match self.road.take() {
-            Some(road) => road,
-            None => {
-                let (region, endpoint) = (settings.region.clone(), settings.endpoint.clone());
-                let options = Options { region, endpoint, role: Role::Carrier };
-                let (runtime, aws) = cloud::begin(&options)?;
-                (runtime, Bucket::new(&aws, &settings.bucket, settings.keeping.clone()))
-            }
+        let options = || {
+            let (region, endpoint) = (settings.region.clone(), settings.endpoint.clone());
+            Options { region, endpoint, role: Role::Carrier }
         };
-        let (runtime, bucket) = self.road.insert((runtime, bucket));
+        let bucket = |aws: &Aws| Bucket::new(aws, &settings.bucket, settings.keeping.clone());
+        let (runtime, bucket) = self.road.open(options, bucket)?;
         Ok((settings, runtime, bucket))
     }
 }
@@ -95,7 +90,7 @@ impl Plugin for Syncer {
 
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), PluginError> {
         self.settings = Some(Settings::read(config)?);
-        self.road = None;
+        self.road = Road::default();
         Ok(())
     }
 

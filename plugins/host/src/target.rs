@@ -79,10 +79,7 @@ impl Target {
 
     /// Reads these settings; `None` when neither is given.
     pub(crate) fn read(config: &mut Config) -> Option<Self> {
-        let pid_file = config.text("pid_file").map(PathBuf::from);
-        if pid_file.as_ref().is_some_and(|path| !path.is_absolute()) {
-            config.fault("pid_file", "expected an absolute path");
-        }
+        let pid_file = config.path("pid_file");
         let name = config.text("process");
         if name.as_ref().is_some_and(|name| name.contains('/')) {
             config.fault("process", "expected a name without `/`");

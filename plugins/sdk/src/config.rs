@@ -1,5 +1,6 @@
 //! Settings out of a configuration, with every fault at once.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -38,6 +39,16 @@ impl<'a> Config<'a> {
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         Some(self.value(name)?.as_str()?.to_owned())
+    }
+
+    /// An absolute path; one that is not is a fault.
+    #[must_use]
+    pub fn path(&mut self, name: &str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(name)?);
+        if !path.is_absolute() {
+            self.fault(name, "expected an absolute path");
+        }
+        Some(path)
     }
 
     /// `true` or `false`; `false` where there is neither a value nor a default.

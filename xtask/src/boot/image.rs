@@ -23,23 +23,11 @@ const LAYOUT: &str = "cp \"$1\"/boot/vmlinuz-* vmlinuz && rm -rf \"$1\"/boot/* \
 /// Units that start when the guest does; that of the daemon does not.
 const STARTED: [&str; 2] = ["boot-agent.service", "boot-metadata.service"];
 
-/// Our programs, and where they are in the guest.
-const PROGRAMS: [(&str, &str); 4] = [
-    ("snoozed", "usr/bin"),
-    ("snooze", "usr/bin"),
-    ("redis-flusher", "usr/lib/cloudsnooze/plugins"),
-    ("metadata", "usr/local/bin"),
-];
+/// Our packages that are installed there.
+const OURS: [&str; 2] = ["cloudsnooze_", "cloudsnooze-plugins-redis_"];
 
 /// The modes of the hostile plugin that are tried.
 const HOSTILE: [&str; 4] = ["bomb", "eat", "daemon", "hang"];
-
-/// Our own files, where packages put them.
-const OURS: [(&str, &str); 3] = [
-    ("snoozed.service", "etc/systemd/system/snoozed.service"),
-    ("cloudsnooze.sysusers", "etc/sysusers.d/cloudsnooze.conf"),
-    ("cloudsnooze.tmpfiles", "etc/tmpfiles.d/cloudsnooze.conf"),
-];
 
 /// What the guest boots from, and the disk that outlives it.
 #[derive(Debug)]
@@ -55,23 +43,15 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Makes it from the programs of this checkout; the base is made once.
-    pub(crate) fn make(workplace: &Workplace, programs: Option<&Path>) -> Result<Self> {
+    /// Makes it with the packages of a folder; the base is made once.
+    pub(crate) fn make(workplace: &Workplace, packages: &Path) -> Result<Self> {
         let folder = workplace.local().join("boot");
         let base = base(workplace, &folder)?;
-        let programs = match programs {
-            Some(folder) => workplace.root.join(folder),
-            None => {
-                report::progress("building the programs");
-                workplace.build_programs()?;
-                workplace.built("debug", "")
-            }
-        };
         report::progress("laying out the guest");
         let overlay = folder.join("overlay");
         // The first time there is none.
         let _ = fs::remove_dir_all(&overlay);
-        lay_out(workplace, &programs, &overlay).context("cannot lay out the guest")?;
+        lay_out(workplace, packages, &overlay).context("cannot lay out the guest")?;
         let root = folder.join("root.cpio");
         fs::copy(base.join("base.cpio"), &root).context("cannot copy the base")?;
         let end = OpenOptions::new().append(true).open(&root).context("cannot open the root")?;
@@ -108,26 +88,28 @@ fn base(workplace: &Workplace, folder: &Path) -> Result<PathBuf> {
     Ok(base)
 }
 
-fn lay_out(workplace: &Workplace, programs: &Path, overlay: &Path) -> Result<()> {
+fn lay_out(workplace: &Workplace, packages: &Path, overlay: &Path) -> Result<()> {
     copy(&workplace.root.join("xtask/boot"), overlay)?;
     let wants = overlay.join("etc/systemd/system/multi-user.target.wants");
     fs::create_dir_all(&wants)?;
     for unit in STARTED {
         symlink(format!("../{unit}"), wants.join(unit))?;
     }
-    for (file, place) in OURS {
-        let to = overlay.join(place);
-        fs::create_dir_all(to.parent().unwrap_or(&to))?;
-        fs::copy(workplace.root.join("infra/systemd").join(file), to)?;
+    let inside = overlay.join("packages");
+    fs::create_dir_all(&inside)?;
+    for entry in fs::read_dir(packages).with_context(|| packages.display().to_string())? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".deb") && OURS.iter().any(|start| name.starts_with(start)) {
+            fs::copy(entry.path(), inside.join(name))?;
+        }
     }
     let put = |program: &str, to: &Path| {
         fs::create_dir_all(to.parent().unwrap_or(to))?;
         let mut strip = workplace.command("strip");
-        done(strip.arg("-o").arg(to).arg(programs.join(program)))
+        done(strip.arg("-o").arg(to).arg(workplace.built("debug", program)))
     };
-    for (program, place) in PROGRAMS {
-        put(program, &overlay.join(place).join(program))?;
-    }
+    put("metadata", &overlay.join("usr/local/bin/metadata"))?;
     let plugins = overlay.join("usr/lib/cloudsnooze/plugins");
     let hostile = plugins.join("hostile-echo");
     put("hostile", &hostile)?;

@@ -9,6 +9,9 @@ use super::image::Image;
 use super::machine::{Answer, Machine};
 use crate::report;
 
+/// Installs what the image brought.
+const INSTALL: &str = "DEBIAN_FRONTEND=noninteractive dpkg --install /packages/*.deb 2>&1";
+
 /// The address of the metadata service on EC2.
 const METADATA: &str = "169.254.169.254:80";
 
@@ -32,6 +35,7 @@ impl Points {
 
     /// Looks at everything but the end.
     pub(crate) fn go(&mut self, machine: &mut Machine) -> Result<()> {
+        self.installed(machine)?;
         self.ready(machine)?;
         self.notice(machine)?;
         self.killed(machine)?;
@@ -48,18 +52,29 @@ impl Points {
         }
     }
 
-    fn ready(&mut self, machine: &mut Machine) -> Result<()> {
-        machine.run("systemd-sysusers")?;
+    fn installed(&mut self, machine: &mut Machine) -> Result<()> {
         let facts = machine
             .run("uname -r; systemctl --version | head -n 1; systemctl is-system-running")?;
         report::say(&format!("guest: {}", facts.text.replace('\n', ", ")));
         if machine.is_emulated {
             report::say("guest: its processor is emulated, so that all takes many times as long");
         }
-        let started = machine
-            .run("test ! -e /etc/cloudsnooze/snoozed.json && systemctl start snoozed.service")?;
+        let installed = machine.run(INSTALL)?;
+        let states =
+            machine.run("systemctl show snoozed.service -p ActiveState -p UnitFileState")?;
+        let is_so = installed.code == 0
+            && states.text.contains("=inactive")
+            && states.text.contains("=disabled");
+        let told = format!("{}\n{}", installed.text, states.text);
+        self.point("the packages are installed, and start and enable nothing", is_so, &told);
+        Ok(())
+    }
+
+    fn ready(&mut self, machine: &mut Machine) -> Result<()> {
+        let started = machine.run("systemctl start snoozed.service")?;
         let active = machine.run("systemctl show snoozed.service -p Type -p ActiveState")?;
-        self.point("ready without a settings file (sd_notify)", started.code == 0, &active.text);
+        let name = "ready with the settings of the package (sd_notify)";
+        self.point(name, started.code == 0, &active.text);
         let heard = until(machine, "snooze --json status | grep -q i-0a1b2c3d4e5f60718")?;
         let asked = machine.run("snooze status | head -n 4")?;
         let name = format!("the metadata service is heard at {METADATA}");
@@ -184,7 +199,8 @@ impl Points {
     /// Looks at the end of a machine of which no loss was told: where one was, and all was saved,
     /// the shutdown that follows is taken for that loss.
     pub(crate) fn power(&mut self, machine: &mut Machine, image: &Image) -> Result<()> {
-        machine.run("systemd-sysusers; cp /usr/local/share/boot/snoozed.json /etc/cloudsnooze/")?;
+        machine.run(INSTALL)?;
+        machine.run("cp /usr/local/share/boot/snoozed.json /etc/cloudsnooze/")?;
         machine.run("systemctl start snoozed.service")?;
         until(machine, &ready("redis-flusher"))?;
         machine.run("redis-cli set order saved-at-the-power-button")?;

@@ -99,6 +99,20 @@ pub enum TaskState {
 }
 
 impl TaskState {
+    /// The word, as it stands in the ledger.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Pending { .. } => "pending",
+            Self::Sent { .. } => "sent",
+            Self::Running { .. } => "running",
+            Self::Done { .. } => "done",
+            Self::Failed { .. } => "failed",
+            Self::Skipped { .. } => "skipped",
+        }
+    }
+
     /// Nothing more happens.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -56,10 +56,7 @@ impl Settings {
         if target.is_none() {
             config.fault("process", NOTHING);
         }
-        let directory = config.text("images_directory").map(PathBuf::from);
-        if directory.as_ref().is_some_and(|path| !path.is_absolute()) {
-            config.fault("images_directory", "expected an absolute path");
-        }
+        let directory = config.path("images_directory");
         let leave_running = config.flag("leave_running");
         let keeps_connections = config.text("tcp").as_deref() == Some(ESTABLISHED);
         let shell_job = config.flag("shell_job");

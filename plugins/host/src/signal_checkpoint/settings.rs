@@ -56,10 +56,7 @@ impl Settings {
         }
         let scope = config.text("scope").and_then(|word| Scope::named(&word));
         let signal = config.text("signal").and_then(|name| named(&name)).unwrap_or(Signal::USR1);
-        let marker = config.text("marker_file").map(PathBuf::from);
-        if marker.as_ref().is_some_and(|path| !path.is_absolute()) {
-            config.fault("marker_file", "expected an absolute path");
-        }
+        let marker = config.path("marker_file");
         let sums = config.flag("marker_sha256");
         if sums && marker.is_none() {
             config.fault("marker_sha256", "needs `marker_file`");

@@ -56,10 +56,7 @@ impl Plugin for MyPlugin {
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), PluginError> {
         let settings = settings();
         let mut config = Config::new(&settings, config);
-        let path = PathBuf::from(config.text("path").unwrap_or_default());
-        if !path.is_absolute() {
-            config.fault("path", "expected an absolute path");
-        }
+        let path = config.path("path").unwrap_or_default();
         let cpu_threshold = config.number("cpu_threshold").unwrap_or_default();
         let dry_run = config.flag("dry_run");
         config.finish()?;
