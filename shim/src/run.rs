@@ -329,6 +329,7 @@ impl Daemon {
         news: &mut mpsc::Receiver<News>,
     ) {
         let mut turned = Instant::now();
+        let mut asked = JoinSet::new();
         while !self.exit {
             let wait = self.watch.wake(Now::read()).map_or(TURN, |wake| wake.clamp(MOMENT, TURN));
             let due = (Instant::now() + wait).min(turned + TURN);
@@ -336,8 +337,10 @@ impl Daemon {
                 biased;
                 Some(report) = reported.recv() => self.reported(report),
                 Some(told) = heard.recv() => self.hear(told),
-                _ = signals.term.recv() => self.stop().await,
-                _ = signals.int.recv() => self.stop().await,
+                Some(shutdown) = asked.join_next() => self.stop(shutdown.unwrap_or(false)),
+                // Beside the loop, which may have a notice to hear meanwhile.
+                _ = signals.term.recv() => drop(asked.spawn(shutting_down())),
+                _ = signals.int.recv() => drop(asked.spawn(shutting_down())),
                 _ = signals.hup.recv() => self.reload(),
                 // Before the questions: however many there are, time goes on.
                 () = tokio::time::sleep_until(due) => {
@@ -458,8 +461,7 @@ impl Daemon {
         }
     }
 
-    async fn stop(&mut self) {
-        let shutdown = shutting_down().await;
+    fn stop(&mut self, shutdown: bool) {
         info!(shutdown, "asked to end");
         self.shutdown |= shutdown;
         self.turn(Input::Stop { shutdown });
@@ -525,6 +527,9 @@ fn known(facts: snooze_imds::Facts) -> Facts {
     }
 }
 
+/// How long systemd may take to say whether the machine goes down: it is busy then, and with what
+/// a shutdown leaves the handlers it fits into the unit's `TimeoutStopSec=`.
+const SYSTEMD: Duration = Duration::from_secs(20);
 /// The shortest wait of the loop.
 const MOMENT: Duration = Duration::from_millis(5);
 
@@ -536,9 +541,14 @@ async fn shutting_down() -> bool {
         .stderr(std::process::Stdio::null())
         .kill_on_drop(true)
         .output();
-    match tokio::time::timeout(Duration::from_millis(500), asked).await {
+    match tokio::time::timeout(SYSTEMD, asked).await {
         Ok(Ok(output)) => output.stdout.trim_ascii() == b"stopping",
-        Ok(Err(_)) | Err(_) => false,
+        // There is no systemd.
+        Ok(Err(_)) => false,
+        Err(_) => {
+            warn!("systemd does not say whether the machine goes down: taken for a restart");
+            false
+        }
     }
 }
 

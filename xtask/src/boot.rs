@@ -49,7 +49,7 @@ pub(crate) fn run(workplace: &Workplace, args: &Args) -> Result<ExitCode> {
     workplace.build_programs()?;
     let packages = match &args.packages {
         Some(folder) => workplace.root.join(folder),
-        None => package::for_debugging(workplace)?,
+        None => package::for_debugging(workplace, &image::OURS)?,
     };
     let image = Image::make(workplace, &packages)?;
     report::progress("booting");

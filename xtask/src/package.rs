@@ -84,10 +84,12 @@ pub(crate) fn run(workplace: &Workplace, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes packages of the programs for debugging, which are built already; where they lie.
-pub(crate) fn for_debugging(workplace: &Workplace) -> Result<PathBuf> {
+/// Makes some of the packages from the programs for debugging, which are built already; where they
+/// lie.
+pub(crate) fn for_debugging(workplace: &Workplace, names: &[&str]) -> Result<PathBuf> {
     tools::install_packagers(workplace)?;
-    let description = Description::read(workplace)?;
+    let mut description = Description::read(workplace)?;
+    description.packages.retain(|package| names.contains(&package.name.as_str()));
     let arch = Arch::own().context("no packages for this processor")?;
     let programs = workplace.built("debug", "");
     let out = workplace.built("package", "debug");

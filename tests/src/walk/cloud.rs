@@ -271,12 +271,10 @@ impl World {
         let near = self.near(event);
         let blind = Shelf::default();
         let unknown = Facts { id: event.instance.clone(), ..Facts::default() };
-        let is_blind = self.cloud.meets(Fault::PoliciesDown);
-        let (facts, shelf) = match self.cloud.meets(Fault::FactsDown) {
-            true => (&unknown, &blind),
-            false if is_blind => (&known().facts, &blind),
-            false => (&known().facts, &known().shelf),
-        };
+        let (no_facts, no_policies) =
+            (self.cloud.meets(Fault::FactsDown), self.cloud.meets(Fault::PoliciesDown));
+        let facts = if no_facts { &unknown } else { &known().facts };
+        let shelf = if no_facts || no_policies { &blind } else { &known().shelf };
         let is_loss = event.cause.is_some();
         if !is_loss && shelf.version.is_some() && shelf.policies.select(event, facts).is_empty() {
             return Ok(());
@@ -311,7 +309,9 @@ impl World {
             })?;
         }
         self.ensure_sweep();
-        self.settle("dispatch", &id)
+        self.settle("dispatch", &id)?;
+        // What could not be read is asked for when the event comes again.
+        if no_facts || no_policies { Err(Cut::Again) } else { Ok(()) }
     }
 
     /// Changes an incident, and looks at what that made of it.

@@ -43,7 +43,8 @@ fn g7_a_stop_with_nothing_to_do_ends_at_once_and_leaves_no_process() {
 #[test]
 fn g7_a_shutdown_of_the_machine_runs_the_handlers_of_a_termination_first() {
     let mut setup = two_handlers();
-    setup.script("bin/systemctl", "#!/bin/sh\necho stopping\nexit 1\n");
+    // systemd has much to do then, and answers when it gets to it.
+    setup.script("bin/systemctl", "#!/bin/sh\nsleep 2\necho stopping\nexit 1\n");
     let policy = json!({
         "name": "orders",
         "match": { "type": ["cloud.instance.termination"] },

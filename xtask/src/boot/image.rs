@@ -24,7 +24,7 @@ const LAYOUT: &str = "cp \"$1\"/boot/vmlinuz-* vmlinuz && rm -rf \"$1\"/boot/* \
 const STARTED: [&str; 2] = ["boot-agent.service", "boot-metadata.service"];
 
 /// Our packages that are installed there.
-const OURS: [&str; 2] = ["cloudsnooze_", "cloudsnooze-plugins-redis_"];
+pub(crate) const OURS: [&str; 2] = ["cloudsnooze", "cloudsnooze-plugins-redis"];
 
 /// The modes of the hostile plugin that are tried.
 const HOSTILE: [&str; 4] = ["bomb", "eat", "daemon", "hang"];
@@ -100,7 +100,7 @@ fn lay_out(workplace: &Workplace, packages: &Path, overlay: &Path) -> Result<()>
     for entry in fs::read_dir(packages).with_context(|| packages.display().to_string())? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".deb") && OURS.iter().any(|start| name.starts_with(start)) {
+        if name.ends_with(".deb") && OURS.iter().any(|ours| name.starts_with(&format!("{ours}_"))) {
             fs::copy(entry.path(), inside.join(name))?;
         }
     }
