@@ -9,6 +9,7 @@ mod imds;
 mod unit;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -44,6 +45,8 @@ pub(crate) struct Facts {
     pub(crate) unanswered: Option<String>,
     /// The unit of the daemon; `None` where there is no systemd to ask.
     pub(crate) unit: Option<Unit>,
+    /// What the settings leave handlers at a shutdown.
+    pub(crate) shutdown_budget: Duration,
     /// What the metadata service answers.
     pub(crate) metadata: Metadata,
     /// The state directory is missing.

@@ -529,7 +529,7 @@ fn known(facts: snooze_imds::Facts) -> Facts {
 
 /// How long systemd may take to say whether the machine goes down: it is busy then, and with what
 /// a shutdown leaves the handlers it fits into the unit's `TimeoutStopSec=`.
-const SYSTEMD: Duration = Duration::from_secs(20);
+pub const SYSTEMD: Duration = Duration::from_secs(20);
 /// The shortest wait of the loop.
 const MOMENT: Duration = Duration::from_millis(5);
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use snoozed::run::SYSTEMD;
+
 use super::{Facts, Metadata, Unit};
 use crate::fleet::findings::{Finding, Severity};
 use crate::text;
@@ -14,7 +16,7 @@ const ROOM: u64 = 256 << 20;
 const RESTART: Duration = Duration::from_secs(1);
 
 /// Every finding: its part, and how bad it is.
-pub(crate) const ALL: [(&str, Severity); 30] = [
+pub(crate) const ALL: [(&str, Severity); 31] = [
     ("settings", Severity::Error),
     ("local-policies", Severity::Error),
     ("plugin-file", Severity::Error),
@@ -34,6 +36,7 @@ pub(crate) const ALL: [(&str, Severity); 30] = [
     ("unit-restart", Severity::Error),
     ("unit-restart-limit", Severity::Warning),
     ("unit-watchdog", Severity::Warning),
+    ("unit-stop", Severity::Error),
     ("metadata-silent", Severity::Error),
     ("metadata-token", Severity::Error),
     ("metadata-version", Severity::Warning),
@@ -54,7 +57,7 @@ pub(crate) fn findings(facts: &Facts) -> Vec<Finding> {
     trust(facts, &mut found);
     daemon(facts, &mut found);
     match &facts.unit {
-        Some(unit) => unit_of(unit, &mut found),
+        Some(unit) => unit_of(unit, facts.shutdown_budget, &mut found),
         None => found.add("systemd", "`systemctl` does not answer: the unit was not looked at", ""),
     }
     metadata(&facts.metadata, &mut found);
@@ -130,7 +133,7 @@ fn daemon(facts: &Facts, found: &mut Found) {
     }
 }
 
-fn unit_of(unit: &Unit, found: &mut Found) {
+fn unit_of(unit: &Unit, shutdown_budget: Duration, found: &mut Found) {
     if !unit.is_there {
         found.add("unit", "there is no unit `snoozed.service`", "install the package");
         return;
@@ -159,6 +162,12 @@ fn unit_of(unit: &Unit, found: &mut Found) {
     if unit.watchdog.is_none() {
         let what = "a daemon that hangs is not noticed";
         found.add("unit-watchdog", what, "`WatchdogSec=10` in the unit");
+    }
+    let needed = shutdown_budget.saturating_add(SYSTEMD);
+    if unit.stop.is_some_and(|stop| stop < needed) {
+        let what = "systemd kills the daemon before the handlers of a shutdown have had their time";
+        let mend = format!("`TimeoutStopSec={}` or more in the unit", needed.as_secs());
+        found.add("unit-stop", what, &mend);
     }
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn gather(
 }
 
 fn by_settings(settings: &Settings, is_running: bool, facts: &mut Facts) {
+    facts.shutdown_budget = settings.limits.shutdown_budget;
     let (policies, faults) = settings.policies();
     facts.policies = faults;
     plugins(settings, &policies, facts);

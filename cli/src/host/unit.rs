@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The properties that are asked for.
 pub(super) const PROPERTIES: &str = "LoadState,UnitFileState,ActiveState,Type,Restart,\
-    RestartUSec,WatchdogUSec,StartLimitIntervalUSec";
+    RestartUSec,WatchdogUSec,StartLimitIntervalUSec,TimeoutStopUSec";
 
 /// The unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) struct Unit {
     pub(crate) watchdog: Option<Duration>,
     /// It may be started as often as it ends.
     pub(crate) is_unlimited: bool,
+    /// How long it has to stop; `None` for ever.
+    pub(crate) stop: Option<Duration>,
 }
 
 impl Unit {
@@ -44,6 +46,7 @@ impl Unit {
             restart_after: span("RestartUSec"),
             watchdog: span("WatchdogUSec").filter(|span| !span.is_zero()),
             is_unlimited: span("StartLimitIntervalUSec").is_some_and(|span| span.is_zero()),
+            stop: span("TimeoutStopUSec"),
         }
     }
 }
@@ -78,7 +81,7 @@ mod tests {
     fn a_unit_is_read_as_systemd_shows_it() {
         let text = "Type=notify\nRestart=always\nRestartUSec=200ms\nWatchdogUSec=10s\n\
                     LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\
-                    StartLimitIntervalUSec=0\n";
+                    StartLimitIntervalUSec=0\nTimeoutStopUSec=1min 30s\n";
         let unit = Unit::read(text);
         let whole = Unit {
             is_there: true,
@@ -89,10 +92,11 @@ mod tests {
             restart_after: Some(Duration::from_millis(200)),
             watchdog: Some(Duration::from_secs(10)),
             is_unlimited: true,
+            stop: Some(Duration::from_secs(90)),
         };
         assert_eq!(unit, whole);
         let missing = "Restart=no\nLoadState=not-found\nActiveState=inactive\nWatchdogUSec=0\n\
-                       StartLimitIntervalUSec=10s\nRestartUSec=infinity\n";
+                       StartLimitIntervalUSec=10s\nRestartUSec=infinity\nTimeoutStopUSec=infinity\n";
         assert_eq!(Unit::read(missing), Unit::default());
     }
 

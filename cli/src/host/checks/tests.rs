@@ -20,7 +20,9 @@ fn healthy() -> Facts {
             restart_after: Some(Duration::from_millis(200)),
             watchdog: Some(Duration::from_secs(10)),
             is_unlimited: true,
+            stop: Some(Duration::from_secs(90)),
         }),
+        shutdown_budget: Duration::from_secs(60),
         metadata: works(false, Some(1), Some(true)),
         state: Some(State { path: "/var/lib/cloudsnooze".into(), free: ROOM, ..State::default() }),
         core_limit: Some(0),
@@ -52,7 +54,7 @@ fn said() -> Vec<String> {
 type Break = fn(&mut Facts);
 
 /// What breaks an instance so that the finding of this part appears.
-const BROKEN: [(&str, Break); 30] = [
+const BROKEN: [(&str, Break); 31] = [
     ("settings", |facts| facts.settings = said()),
     ("local-policies", |facts| facts.policies = said()),
     ("plugin-file", |facts| facts.refused = said()),
@@ -72,6 +74,7 @@ const BROKEN: [(&str, Break); 30] = [
     ("unit-restart", |facts| unit(facts).restart_after = Some(Duration::from_secs(5))),
     ("unit-restart-limit", |facts| unit(facts).is_unlimited = false),
     ("unit-watchdog", |facts| unit(facts).watchdog = None),
+    ("unit-stop", |facts| unit(facts).stop = Some(Duration::from_secs(79))),
     ("metadata-silent", |facts| facts.metadata = Metadata::Silent),
     ("metadata-token", |facts| facts.metadata = Metadata::NoToken),
     ("metadata-version", |facts| facts.metadata = works(true, None, Some(true))),
