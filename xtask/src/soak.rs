@@ -14,7 +14,7 @@ const LOOP: &str = "g1_a_daemon_killed_at_any_moment";
 pub(crate) fn run(workplace: &Workplace, kills: u64, seed: Option<u64>) -> Result<ExitCode> {
     report::progress("building the programs");
     workplace.build_programs()?;
-    report::progress(&format!("{kills} kills, some 26 a second"));
+    report::progress(&format!("{kills} kills, which takes some {} minutes", kills / 1500 + 1));
     let mut cargo = workplace.cargo();
     cargo.args(["test", "--workspace", "--test", "daemon", LOOP, "--", "--nocapture"]);
     cargo.env("SNOOZE_KILLS", kills.to_string());

@@ -5,6 +5,7 @@
 //! daemon and the notes that the plugins took themselves.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use snooze_tests::setup::{Daemon, Setup};
 use snooze_tests::{place, plugins, wait};
 use snoozed::exit;
 
+/// All kills so far, for those who wait.
+static KILLS: AtomicU64 = AtomicU64::new(0);
 /// How many plans are under fire at the same time; most of their time is waiting.
 const SIDE_BY_SIDE: u64 = 5;
 /// Below so many times a daemon is killed before its plan may be finished.
@@ -71,6 +74,10 @@ fn under_fire(mut dice: Dice, kills: u64) -> Seen {
         for _ in 0..dice.below(MOST_KILLS).min(kills - seen.kills) {
             shoot(&setup, &mut dice);
             seen.kills += 1;
+            let so_far = KILLS.fetch_add(1, Ordering::Relaxed) + 1;
+            if so_far.is_multiple_of(500) {
+                println!("{so_far} kills");
+            }
         }
         let daemon = start(&setup);
         let incident = daemon.closed();
