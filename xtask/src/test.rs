@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test and check, none left out.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ExitCode, Stdio};
 
@@ -40,8 +41,22 @@ pub(crate) fn run(workplace: &Workplace) -> Result<ExitCode> {
     totals.check("dependencies", dependencies(workplace));
     totals.check("tree of the daemon", tree(workplace));
     totals.check("template", template::check(workplace));
+    report::say(&rows(workplace)?);
     report::say(&format!("{} passed, {} failed", totals.passed, totals.failed));
     Ok(if totals.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How many rows of the fault matrix are closed: a test sees to it that all are which are not said
+/// to be open.
+fn rows(workplace: &Workplace) -> Result<String> {
+    let count = |name: &str| {
+        let file = workplace.root.join("tests").join(name);
+        let text = fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?;
+        let rows = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        anyhow::Ok(rows.count())
+    };
+    let (all, open) = (count("fault-matrix.txt")?, count("open-rows.txt")?);
+    Ok(format!("{} of {all} rows of the fault matrix closed", all.saturating_sub(open)))
 }
 
 /// Lives random stories beside the tests, on what processors these leave.
