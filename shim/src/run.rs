@@ -11,16 +11,18 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use snooze_event::{BootId, Cause};
 use snooze_imds::{Client, SignalPath};
 use snooze_policy::Facts;
+use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::answer;
@@ -31,7 +33,7 @@ use crate::journal::Journal;
 use crate::logging;
 use crate::metrics::{self, Tally};
 use crate::notify::Notify;
-use crate::plugins::{self, Host};
+use crate::plugins::{self, Helper, Host};
 use crate::record::Entry;
 use crate::sandbox::Groups;
 use crate::settings::{self, Environment, Settings};
@@ -339,8 +341,8 @@ impl Daemon {
                 Some(told) = heard.recv() => self.hear(told),
                 Some(shutdown) = asked.join_next() => self.stop(shutdown.unwrap_or(false)),
                 // Beside the loop, which may have a notice to hear meanwhile.
-                _ = signals.term.recv() => drop(asked.spawn(shutting_down())),
-                _ = signals.int.recv() => drop(asked.spawn(shutting_down())),
+                _ = signals.term.recv(), if asked.is_empty() => drop(asked.spawn(shutting_down())),
+                _ = signals.int.recv(), if asked.is_empty() => drop(asked.spawn(shutting_down())),
                 _ = signals.hup.recv() => self.reload(),
                 // Before the questions: however many there are, time goes on.
                 () = tokio::time::sleep_until(due) => {
@@ -535,20 +537,25 @@ const MOMENT: Duration = Duration::from_millis(5);
 
 /// Whether the whole machine goes down; systemd knows.
 async fn shutting_down() -> bool {
-    let asked = tokio::process::Command::new("systemctl")
-        .arg("is-system-running")
-        .stdin(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    match tokio::time::timeout(SYSTEMD, asked).await {
-        Ok(Ok(output)) => output.stdout.trim_ascii() == b"stopping",
+    let mut systemctl = Command::new("systemctl");
+    systemctl.arg("is-system-running").kill_on_drop(true);
+    systemctl.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let answer = match Helper::start(|| systemctl.spawn(), Child::id) {
+        Ok((child, helper)) => {
+            let answer = timeout(SYSTEMD, child.wait_with_output()).await;
+            drop(helper);
+            answer.ok().and_then(Result::ok).map(|output| output.stdout)
+        }
         // There is no systemd.
-        Ok(Err(_)) => false,
-        Err(_) => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
+        Err(_) => None,
+    };
+    match answer.as_deref().map(<[u8]>::trim_ascii) {
+        None | Some(b"" | b"unknown") => {
             warn!("systemd does not say whether the machine goes down: taken for a restart");
             false
         }
+        Some(state) => state == b"stopping",
     }
 }
 

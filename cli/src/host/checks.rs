@@ -166,7 +166,7 @@ fn unit_of(unit: &Unit, shutdown_budget: Duration, found: &mut Found) {
     let needed = shutdown_budget.saturating_add(SYSTEMD);
     if unit.stop.is_some_and(|stop| stop < needed) {
         let what = "systemd kills the daemon before the handlers of a shutdown have had their time";
-        let mend = format!("`TimeoutStopSec={}` or more in the unit", needed.as_secs());
+        let mend = format!("`TimeoutStopSec={}` or more in the unit", needed.as_secs_f64().ceil());
         found.add("unit-stop", what, &mend);
     }
 }

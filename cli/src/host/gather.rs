@@ -13,6 +13,7 @@ use snoozed::cloud::Trust;
 use snoozed::plugins::discover;
 use snoozed::sandbox::Abilities;
 use snoozed::settings::{self, Environment, Settings};
+use snoozed::watch::Limits;
 
 use super::unit::PROPERTIES;
 use super::{Facts, State, Unit, imds, pid};
@@ -47,6 +48,7 @@ pub(crate) fn gather(
         seccomp: abilities.seccomp,
         cgroup2: Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
         open_secrets: open_secrets(Path::new(SECRETS)),
+        shutdown_budget: Limits::default().shutdown_budget,
         ..Facts::default()
     };
     match settings::read(file) {
