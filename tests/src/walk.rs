@@ -63,19 +63,22 @@ pub struct Run {
 /// # Errors
 /// A story that breaks a promise, made short.
 pub fn run(seed: u64, incidents: u64, flaw: Option<Flaw>) -> Result<Run, Box<Failure>> {
-    let (next, run) = (AtomicU64::new(0), Mutex::new(Ok(Run::default())));
+    let next = AtomicU64::new(0);
+    let run: Mutex<Result<Run, Box<Failure>>> = Mutex::new(Ok(Run::default()));
     let run_of_all = || run.lock().unwrap_or_else(PoisonError::into_inner);
     let lane = || {
-        while run_of_all().as_ref().is_ok_and(|run: &Run| run.count.incidents < incidents) {
+        while run_of_all().as_ref().is_ok_and(|run| run.count.incidents < incidents) {
             let story = story(seed.wrapping_add(next.fetch_add(1, Ordering::Relaxed)), flaw);
             match (story, &mut *run_of_all()) {
                 (Ok(count), Ok(run)) => run.add(count),
+                (Err(failure), Err(known)) if known.seed < failure.seed => {}
                 (Err(failure), run) => *run = Err(failure),
                 (Ok(_), Err(_)) => {}
             }
         }
     };
     let lanes = thread::available_parallelism().map_or(1, NonZero::get);
+    let lanes = usize::try_from(incidents).map_or(lanes, |incidents| lanes.min(incidents));
     thread::scope(|scope| (0..lanes).for_each(|_| drop(scope.spawn(lane))));
     run.into_inner().unwrap_or_else(PoisonError::into_inner)
 }

@@ -162,9 +162,7 @@ impl World {
                 row.tasks.iter().any(|task| matches!(&task.state, TaskState::Failed { .. }));
             let hook = row.hook.as_ref().and_then(|hook| self.cloud.hooks.get(&hook.token));
             let Some(hook) = hook else { continue };
-            // Where no try could read the policies, none asks for an answer.
-            let is_ours = row.policies.is_some();
-            if is_ours && hook.answer.is_none() && now <= hook.until && !is_denied {
+            if hook.answer.is_none() && now <= hook.until && !is_denied {
                 let text = format!("the hook of `{}` still waits", row.id);
                 return Err(self.broken(Promise::Release, text));
             }
