@@ -69,7 +69,7 @@ enum Verb {
     /// Kill the daemon at random moments, and see that it keeps what it promises
     Soak {
         /// How often
-        #[arg(long, default_value_t = 10_000)]
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(200..))]
         kills: u64,
         /// The number that all chance comes from; drawn by lot where it is not said
         #[arg(long)]

@@ -92,7 +92,7 @@ pub(crate) fn for_debugging(workplace: &Workplace, names: &[&str]) -> Result<Pat
     description.packages.retain(|package| names.contains(&package.name.as_str()));
     let arch = Arch::own().context("no packages for this processor")?;
     let programs = workplace.built("debug", "");
-    let out = workplace.built("package", "debug");
+    let out = workplace.built("boot", "packages");
     Making { workplace, description: &description, programs: &programs, arch }
         .all(&out, VERSION)?;
     Ok(out)

@@ -71,7 +71,7 @@ fn walked(walk: Child) -> Result<()> {
     report::progress("waiting for the walk");
     let ended = walk.wait_with_output().context("cannot wait for `walk`")?;
     report::say(String::from_utf8_lossy(&ended.stdout).trim_end());
-    if ended.status.success() { Ok(()) } else { bail!("a promise was broken") }
+    if ended.status.success() { Ok(()) } else { bail!("`walk` failed: {}", ended.status) }
 }
 
 fn format(workplace: &Workplace) -> Result<()> {

@@ -41,7 +41,8 @@ impl<'a> Config<'a> {
         Some(self.value(name)?.as_str()?.to_owned())
     }
 
-    /// An absolute path; one that is not is a fault.
+    /// An absolute path; one that is not is a fault. `None` where there is neither a value nor a
+    /// default, which is a fault only for a setting that is required.
     #[must_use]
     pub fn path(&mut self, name: &str) -> Option<PathBuf> {
         let path = PathBuf::from(self.text(name)?);

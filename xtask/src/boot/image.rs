@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::report;
 use crate::workplace::{Workplace, done};
@@ -96,13 +96,18 @@ fn lay_out(workplace: &Workplace, packages: &Path, overlay: &Path) -> Result<()>
         symlink(format!("../{unit}"), wants.join(unit))?;
     }
     let inside = overlay.join("packages");
+    let mut found = 0;
     fs::create_dir_all(&inside)?;
     for entry in fs::read_dir(packages).with_context(|| packages.display().to_string())? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.ends_with(".deb") && OURS.iter().any(|ours| name.starts_with(&format!("{ours}_"))) {
             fs::copy(entry.path(), inside.join(name))?;
+            found += 1;
         }
+    }
+    if found != OURS.len() {
+        bail!("`{}` does not hold one package for each of {}", packages.display(), OURS.join(", "));
     }
     let put = |program: &str, to: &Path| {
         fs::create_dir_all(to.parent().unwrap_or(to))?;
