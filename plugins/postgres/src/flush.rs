@@ -143,8 +143,10 @@ async fn checkpoint(
     let begun = Instant::now();
     session.limit(most.min(session.left())).await?;
     let done = session.tell("CHECKPOINT", "CHECKPOINT").await;
-    session.limit(session.left()).await?;
+    let limited = session.limit(session.left()).await;
+    // What failed first is what to tell.
     done?;
+    limited?;
     let latest = Checkpoint::latest(session).await?;
     flushed.put("checkpoint_lsn", json!(latest.at.to_string()));
     flushed.put("redo_lsn", json!(latest.redo.to_string()));
