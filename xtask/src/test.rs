@@ -61,8 +61,8 @@ fn rows(workplace: &Workplace) -> Result<String> {
 
 /// Lives random stories beside the tests, on what processors these leave.
 fn walk(workplace: &Workplace) -> Result<Child> {
-    let mut walk = workplace.command("nice");
-    walk.args(["-n", "19"]).arg(workplace.built("debug", "walk"));
+    let mut walk = workplace.command("chrt");
+    walk.args(["--idle", "0"]).arg(workplace.built("debug", "walk"));
     walk.args(["--seed", "0", "--incidents", &INCIDENTS.to_string()]);
     walk.stdout(Stdio::piped()).spawn().context("cannot start `walk`")
 }

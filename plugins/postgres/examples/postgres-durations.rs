@@ -20,7 +20,6 @@ mod cluster;
 #[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../tests/real/server.rs"]
 mod server;
-#[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../tests/real/sql.rs"]
 mod sql;
 

@@ -136,10 +136,10 @@ fn h4_where_redis_cannot_fork_it_saves_all_the_same() {
 fn a_save_that_takes_too_long_ends_at_the_limit_and_is_no_success() {
     let Some(mut redis) = Redis::start(&[]) else { return };
     redis.fill(1000);
-    redis.say(&["CONFIG", "SET", "rdb-key-save-delay", "5000"]);
+    redis.say(&["CONFIG", "SET", "rdb-key-save-delay", "60000"]);
     let begun = Instant::now();
-    let handled = redis.flush(json!({ "mode": "bgsave", "timeout_seconds": 0.3 }));
-    assert!(begun.elapsed().as_secs() < 3);
+    let handled = redis.flush(json!({ "mode": "bgsave", "timeout_seconds": 3 }));
+    assert!(begun.elapsed().as_secs() < 30, "the save takes a minute");
     let error = handled.error.unwrap();
     assert!(error.starts_with("`bgsave` was not done in time on Redis at"), "{error}");
 }
@@ -197,7 +197,7 @@ fn h4_replicas_have_all_data_or_the_save_is_not_called_verified() {
 
     copy.stop();
     main_one.fill(101);
-    let handled = main_one.flush(json!({ "wait_replicas": 1, "timeout_seconds": 4 }));
+    let handled = main_one.flush(json!({ "wait_replicas": 1, "timeout_seconds": 10 }));
     copy.go_on();
     assert_eq!((&handled.more["replicas"], handled.verified), (&json!(0), Some(false)));
     assert!(handled.handled && handled.degraded());
@@ -320,7 +320,7 @@ fn s0_70_under_load_no_write_that_was_acknowledged_before_the_save_is_lost() {
 fn s0_70_a_flusher_that_is_killed_leaves_the_server_as_it_was() {
     let Some(mut redis) = Redis::start(&[]) else { return };
     redis.fill(1000);
-    redis.say(&["CONFIG", "SET", "rdb-key-save-delay", "2000"]);
+    redis.say(&["CONFIG", "SET", "rdb-key-save-delay", "5000"]);
     let socket = redis.folder.path().join("redis.sock");
     let config = json!({ "redis_url": format!("unix://{}", socket.display()) });
     let mut flusher = Flusher::start(config);
@@ -337,9 +337,11 @@ fn s0_70_a_flusher_that_is_killed_leaves_the_server_as_it_was() {
 // S1-23, S1-69
 #[test]
 fn the_monitor_counts_connections_and_cannot_tell_without_a_server() {
-    let Some(redis) = Redis::start(&[]) else { return };
+    let Some(mut redis) = Redis::start(&[]) else { return };
     let url = format!("unix://{}", redis.folder.path().join("redis.sock").display());
-    let vote = |config: Value| {
+    let mut vote = |config: Value| {
+        // The monitor before it may not be gone yet.
+        redis.until(|info| info.contains("connected_clients:1\r"));
         let mut monitor = Flusher::of(env!("CARGO_BIN_EXE_redis-monitor"), config);
         Vote::of(&monitor.ask(Method::CheckIdle, json!({ "metrics": {} }))).unwrap()
     };

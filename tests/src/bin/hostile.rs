@@ -33,10 +33,9 @@ fn main() -> ExitCode {
         Some("middle") => drop(again(&own, &args.next().unwrap_or_default()).spawn()),
         Some("nothing") => {}
         Some("late") => {
-            wait(Duration::from_millis(300));
+            wait(Duration::from_secs(2));
             let id: Value = args.next().unwrap_or_default().parse().unwrap_or_default();
             say(&json!({ "result": { "handled": true, "status": "late" }, "id": id }));
-            wait(FOREVER);
         }
         Some(_) | None => return serve(&own),
     }

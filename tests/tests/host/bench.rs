@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, WaitOptions};
 use serde_json::{Map, Value, json};
 use snooze_plugin::Vote;
 use snooze_tests::place;
@@ -22,8 +22,7 @@ use snoozed::sandbox::{Abilities, Sandboxes};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// Longer than anything here may take.
-const PATIENCE: Duration = Duration::from_secs(8);
+use crate::LONG;
 
 /// One test at a time: children and descriptors belong to the whole process.
 static ONE: Mutex<()> = Mutex::new(());
@@ -58,10 +57,21 @@ pub(crate) fn check(plugins: &[&str], body: impl AsyncFnOnce(&mut Bench)) {
         bench.host.set_entries(names.iter().map(|name| bench_entry(name)).collect());
         body(&mut bench).await;
         bench.host.stop(ms(200)).await;
-        assert_eq!(bench.traces(), Vec::<i32>::new(), "processes are left");
+        bench.reaches(LONG, |bench| bench.traces().is_empty()).await;
     });
     assert!(children_of(rustix::process::getpid()).is_empty(), "children are left");
     assert_eq!(open_files(), files, "descriptors are left");
+}
+
+/// Waits for what a daemon left that was killed: where this process is the reaper of orphans, that
+/// is ours.
+pub(crate) fn reap() {
+    let end = Instant::now() + LONG;
+    while !children_of(rustix::process::getpid()).is_empty() {
+        assert!(Instant::now() < end, "children are left");
+        let _ = rustix::process::wait(WaitOptions::NOHANG);
+        snooze_tests::wait::pause(ms(5));
+    }
 }
 
 pub(crate) fn in_runtime(work: impl Future<Output = ()>) {
@@ -113,7 +123,7 @@ impl Bench {
             run_directory: dir.join("run"),
             secrets: SecretStore::default(),
             limits: Limits {
-                call: ms(900),
+                call: LONG,
                 health_period: ms(1500),
                 backoff: ms(10),
                 ..Limits::default()
@@ -165,7 +175,7 @@ impl Bench {
     }
 
     pub(crate) async fn report(&mut self) -> Report {
-        timeout(PATIENCE, self.reports.recv()).await.expect("a report in time").unwrap()
+        timeout(2 * LONG, self.reports.recv()).await.expect("a report in time").unwrap()
     }
 
     /// The first report that `pick` takes, kept ones first.

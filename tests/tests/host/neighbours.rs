@@ -11,7 +11,7 @@ use snoozed::plugins::{Entry, Outcome, PluginState, Report, go_first};
 use snoozed::sandbox::{Amounts, Sandbox};
 
 use super::LONG;
-use super::bench::{Bench, bench_entry, check, event, ms};
+use super::bench::{Bench, bench_entry, check, event, ms, reap};
 use super::sandbox::{permitted, resident_mib};
 
 /// What the poll of the metadata service may be late.
@@ -224,7 +224,7 @@ fn f25_a_daemon_that_may_not_write_code_has_no_plugin_in_node() {
         let _ = daemon.kill();
         daemon.wait().unwrap();
         bench.reaches(LONG, |bench| bench.traces().is_empty()).await;
-        while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
+        reap();
     });
 }
 

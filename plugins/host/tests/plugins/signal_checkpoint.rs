@@ -49,7 +49,8 @@ fn a_marker_of_an_earlier_checkpoint_proves_nothing() {
 #[test]
 fn a_checkpoint_that_is_not_what_the_marker_says_is_not_verified() {
     let place = Place::new();
-    let save = "save() { echo x > model; sha256sum model > marker; echo y > model; exit; }";
+    let save = "save() { echo x > model; sha256sum model > sum; echo y > model; mv sum marker; \
+                exit; }";
     let _process = place.shell(&format!("{save}\ntrap save USR1"));
     let config = json!({ "marker_file": place.marker(), "marker_sha256": true });
     let handled = place.save(config.clone());

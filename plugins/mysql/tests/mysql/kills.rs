@@ -41,7 +41,7 @@ fn s0_70_rows_acknowledged_before_the_kill_at_the_deadline_are_there_and_the_loc
     for (table, acknowledged, _) in &writers {
         eventually(&format!("{table} is written"), || acknowledged.load(Ordering::SeqCst) > 50);
     }
-    let config = json!({ "dsn": server.dsn("root"), "hold": "deadline" });
+    let config = json!({ "dsn": server.dsn("root"), "hold": "deadline", "lock_wait_seconds": 20 });
     let mut flusher = Program::start(FLUSHER, &config);
     let handled = flusher.flush();
     assert_eq!((&handled.error, handled.verified), (&None, Some(true)), "{handled:?}");
@@ -74,7 +74,7 @@ fn h5_a_flusher_that_is_killed_anywhere_leaves_the_server_unlocked() {
     let mut client = server.client();
     client.make_tables();
     client.say("INSERT INTO d.t (v) VALUES (1)");
-    let config = json!({ "dsn": server.dsn("root"), "hold": "deadline", "lock_wait_seconds": 3 });
+    let config = json!({ "dsn": server.dsn("root"), "hold": "deadline", "lock_wait_seconds": 20 });
     let event = || json!({ "event": notice(60.0) });
 
     // While it connects, takes the lock, flushes: wherever it is after so many milliseconds.

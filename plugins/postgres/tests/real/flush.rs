@@ -48,8 +48,8 @@ fn s0_70_no_acknowledged_row_is_lost_when_the_server_is_killed_after_any_flush()
         let recovered = server.log().contains("redo starts at");
         assert!(!(strategy == "fast-stop" && recovered), "nothing to recover: {}", server.log());
         sql.tell("INSERT INTO load VALUES (-1, ''); DELETE FROM load WHERE number = -1");
-        let locks: i64 = sql.one("SELECT count(*) FROM pg_locks WHERE pid <> pg_backend_pid()");
-        assert_eq!(locks, 0, "{strategy}");
+        // The server's own processes hold some for a moment.
+        sql.wait_until("SELECT count(*) = 0 FROM pg_locks WHERE pid <> pg_backend_pid()");
     }
 }
 
@@ -114,11 +114,11 @@ fn h2_a_checkpoint_that_hangs_ends_at_the_limit_and_the_wal_goes_all_the_same() 
     let Some(server) = Server::start(&["archive_mode=on", "archive_command=true"]) else { return };
     server.sql().tell(LOAD);
     let hung = server.worker("checkpointer").hang();
-    let handled = flush(&server, json!({ "timeout_seconds": 1 }));
+    let handled = flush(&server, json!({ "timeout_seconds": 5 }));
     let error = handled.error.unwrap();
     assert!(error.starts_with("could not CHECKPOINT in time on PostgreSQL at"), "{error}");
     assert!(!handled.handled && handled.verified == Some(false));
-    let late = json!({ "timeout_seconds": 3, "strategy": "checkpoint+switch-wal" });
+    let late = json!({ "timeout_seconds": 12, "strategy": "checkpoint+switch-wal" });
     let handled = flush(&server, late);
     assert!(handled.handled && handled.verified == Some(false), "{handled:?}");
     assert!(handled.error.unwrap().starts_with("could not CHECKPOINT in time"));

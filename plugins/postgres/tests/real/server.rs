@@ -1,6 +1,7 @@
 //! Real servers in folders of their own.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::process::Child;
 use std::time::Instant;
@@ -61,8 +62,10 @@ impl Server {
 
     /// The process that `pg_stat_activity` shows as this kind of worker.
     pub(crate) fn worker(&self, kind: &str) -> Worker {
-        let statement = format!("SELECT pid FROM pg_stat_activity WHERE backend_type = '{kind}'");
-        Worker(Pid::from_raw(self.sql().one(&statement)).unwrap())
+        let list = format!("FROM pg_stat_activity WHERE backend_type = '{kind}'");
+        let sql = self.sql();
+        sql.wait_until(&format!("SELECT count(*) = 1 {list}"));
+        Worker(Pid::from_raw(sql.one(&format!("SELECT pid {list}"))).unwrap())
     }
 
     /// The server's first process.
@@ -113,7 +116,7 @@ impl Server {
         line.unwrap().trim().to_owned()
     }
 
-    fn try_sql(&self) -> Result<Sql, tokio_postgres::Error> {
+    fn try_sql(&self) -> io::Result<Sql> {
         let port = self.settings.iter().find(|setting| setting.starts_with("port="));
         let port = port.map_or("", String::as_str);
         Sql::open(self.folder.path(), &format!("user=postgres {port}"))

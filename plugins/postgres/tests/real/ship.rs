@@ -8,7 +8,6 @@ use tempfile::TempDir;
 use crate::cluster::own;
 use crate::program::{flush, text};
 use crate::server::Server;
-use crate::sql::wait_until;
 
 /// The length of the servers' WAL files.
 const SEGMENT: u64 = 1 << 20;
@@ -61,7 +60,6 @@ fn a_standby_gets_the_wal_and_can_be_flushed_itself() {
     let saved = text(&handled, "saved");
     assert!(saved.contains("on the disks of 1 of 1 receivers"), "{saved}");
 
-    let replayed = "SELECT pg_last_wal_replay_lsn()::text";
     let reads = standby.sql();
     let at: String = sql.one("SELECT pg_current_wal_lsn()::text");
     reads.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{at}'"));
@@ -71,9 +69,7 @@ fn a_standby_gets_the_wal_and_can_be_flushed_itself() {
     assert!(text(&handled, "skipped").contains("a standby writes no WAL of its own"));
     assert!(text(&handled, "saved").starts_with("checkpoint at"), "{handled:?}");
     // Nothing came from the primary since.
-    let before: String = reads.one(replayed);
     let again = flush(&standby, json!({}));
-    wait_until("the standby stands still", || reads.one::<String>(replayed) == before);
     assert_eq!((again.error.as_ref(), again.verified), (None, None), "{again:?}");
     assert!(text(&again, "skipped").contains("no checkpoint of its primary"), "{again:?}");
     assert_eq!(reads.one::<i64>("SELECT count(*) FROM t"), 1000);

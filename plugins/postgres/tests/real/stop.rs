@@ -31,7 +31,7 @@ fn h2_a_stop_that_takes_too_long_is_told_and_goes_on() {
     let Some(mut server) = Server::start(&[]) else { return };
     server.sql().tell("CREATE TABLE t ()");
     let hung = server.worker("checkpointer").hang();
-    let handled = flush(&server, json!({ "strategy": "fast-stop", "timeout_seconds": 3 }));
+    let handled = flush(&server, json!({ "strategy": "fast-stop", "timeout_seconds": 12 }));
     assert_eq!((handled.handled, handled.verified), (false, Some(false)), "{handled:?}");
     let error = handled.error.unwrap();
     assert!(error.contains("could not CHECKPOINT in time"), "{error}");
