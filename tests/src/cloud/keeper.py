@@ -31,7 +31,7 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"
 ROOT = {"AccessKeyId": "test", "SecretAccessKey": "test"}
 # Longer than the emulator takes to start on a machine that does much else.
-READY_SECONDS = 30
+READY_SECONDS = 120
 
 
 class Keeper:
@@ -41,6 +41,9 @@ class Keeper:
             "PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder,
             "GATEWAY_PORT": port, "BIND_HOST": "127.0.0.1", "IOT_MTLS_ENABLED": "0",
             "AWS_ENDPOINT_URL": endpoint, "AUTH": "true", "MINISTACK_ACCOUNT_ID": ACCOUNT,
+            # With 1 all runs of an event are over before `dispatch` asks again for policies that
+            # it could not read.
+            "LAMBDA_ASYNC_RETRY_BASE_SECONDS": "3",
         }
         program = pathlib.Path(sys.executable).with_name("ministack")
         with open(log, "wb") as output:

@@ -47,8 +47,9 @@ fn who_works_again_while_the_handlers_run_is_not_stopped() {
     let _daemon = instance.start();
     drop(busy);
     wait::until("the handler", || (instance.setup.lines("done") == ["start"]).then_some(()));
+    idle::is_known_as(cloud, &instance.id, "idle");
     let _busy = Busybody::start(&instance.setup);
-    wait_until_active(cloud, &instance.id);
+    idle::is_known_as(cloud, &instance.id, "active");
     open(&instance);
     is_left_alone(cloud, &instance, "returning");
 }
@@ -69,7 +70,7 @@ fn snooze_wake_in_the_last_second_calls_the_stop_off() {
             let mut wake = Command::new(programs::path("snooze"));
             let said = place::output(wake.arg("--socket").arg(&socket).args(["wake", "2h"]));
             assert!(said.starts_with("this instance stays up until "), "{said}");
-            wait_until_active(cloud, &id);
+            idle::is_known_as(cloud, &id, "active");
         }
         None
     }));
@@ -124,13 +125,6 @@ fn settled(instance: &Instance, role: &str) -> Value {
     let name = format!("{role}/stop-instance");
     let is_over = |word: &Value| ["done", "skipped", "failed"].iter().any(|is| word == is);
     instance.incident("settled", |incident| is_over(&idle::task(incident, &name)["is"]))
-}
-
-fn wait_until_active(cloud: &Cloud, id: &str) {
-    wait::until("the table to know that it is active", || {
-        let item = cloud.item("instances", "instance_id", id)?;
-        item["idle_since"].is_null().then_some(())
-    });
 }
 
 fn is_left_alone(cloud: &Cloud, instance: &Instance, role: &str) {

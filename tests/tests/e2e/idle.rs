@@ -64,11 +64,9 @@ fn handlers_run_first_and_who_works_again_meanwhile_is_not_stopped() {
         let incident = sleeper.incident("waiting for its handlers", waits);
         if is_active {
             let data = json!({ "since": sleeper.since, "boot_id": "boot-1", "reason": "a login" });
+            is_known_as(cloud, &sleeper.id, "idle");
             sleeper.tell("instance.active", &data);
-            wait::until("the table to know that it is active", || {
-                let item = cloud.item("instances", "instance_id", &sleeper.id)?;
-                item["idle_since"].is_null().then_some(())
-            });
+            is_known_as(cloud, &sleeper.id, "active");
         }
         let outcome = json!({
             "incident": "of-the-daemon", "told_by": [incident["id"]], "event": "instance.idle",
@@ -301,6 +299,14 @@ fn envelope(id: &str, kind: &str, data: &Value) -> Value {
 fn describe(cloud: &Cloud, id: &str) -> Value {
     let found = cloud.aws.call("ec2", "describe_instances", json!({ "InstanceIds": [id] }));
     found["Reservations"][0]["Instances"][0].clone()
+}
+
+/// Waits until the table knows an instance as `idle` or `active`.
+pub(crate) fn is_known_as(cloud: &Cloud, id: &str, state: &str) {
+    wait::until(&format!("the table to know {id} as {state}"), || {
+        let item = cloud.item("instances", "instance_id", id)?;
+        (item["idle_since"].is_null() == (state == "active")).then_some(())
+    });
 }
 
 pub(crate) fn state(cloud: &Cloud, id: &str) -> String {

@@ -1,7 +1,7 @@
 //! Functions that are killed in the middle.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -88,15 +88,18 @@ fn kill_at(
 ) -> (Arc<AtomicU32>, Standing<'static>) {
     let kills = Arc::new(AtomicU32::new(0));
     let (counted, instance) = (Arc::clone(&kills), instance.to_owned());
+    // A call that took too long is made again while the first one is still dealt with.
+    let one = Mutex::new(());
     let stand = cloud.stand(Box::new(move |call: &Call| {
         let is_it = call.operation == operation && call.body.contains(&instance);
+        let _one = one.lock().unwrap();
         if !is_it || counted.load(Ordering::Relaxed) >= times {
             return None;
         }
         let killed = cloud.kill(&cloud.name(function));
         counted.fetch_add(u32::from(killed > 0), Ordering::Relaxed);
         // Nobody is there to read it.
-        (killed > 0).then(|| snooze_tests::cloud::http::Message::json(500, &json!({})))
+        Some(snooze_tests::cloud::http::Message::json(500, &json!({})))
     }));
     (kills, stand)
 }

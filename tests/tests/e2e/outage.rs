@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
 use snooze_imds::fake::Notice;
@@ -72,7 +73,7 @@ fn caught_up(cloud: &Cloud, instance: &Instance) {
     let incident = instance.ended();
     assert_eq!(incident["ended"]["outcome"], "done", "{incident:#}");
     assert_eq!(incident["unseen"], true, "{incident:#}");
-    let at = |hop: &str| incident["hops"][hop].as_str().unwrap_or_default().to_owned();
+    let at = |hop: &str| incident["hops"][hop].as_str().unwrap().parse::<Timestamp>().unwrap();
     assert!(at("finished") < at("recorded"), "{incident:#}");
     assert_eq!(instance.started(), ["saver"]);
     assert_eq!(cloud.incidents(&instance.id).len(), 1);

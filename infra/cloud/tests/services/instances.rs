@@ -1,6 +1,7 @@
 //! The table Instances.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -131,9 +132,11 @@ async fn start() -> (Server, Instances) {
     (server, instances)
 }
 
-/// The start of this minute: what has passed its time is judged by the real clock.
+/// The start of the minute of the first look: what has passed its time is judged by the real clock.
 fn now() -> Timestamp {
-    Timestamp::from_second(Timestamp::now().as_second() / 60 * 60).unwrap()
+    static NOW: LazyLock<Timestamp> =
+        LazyLock::new(|| Timestamp::from_second(Timestamp::now().as_second() / 60 * 60).unwrap());
+    *NOW
 }
 
 fn seconds(count: i64) -> jiff::SignedDuration {

@@ -83,7 +83,7 @@ async fn a_table_that_changes_while_it_is_read_is_read_again() {
     let (server, policies) = start().await;
     put(&policies, &policy("a", &[SPOT])).await;
     // The query takes so long that the put beside it comes in between.
-    server.fault("Query", Fault::Slow(std::time::Duration::from_millis(200)));
+    server.fault("Query", Fault::Slow(std::time::Duration::from_millis(1200)));
     let beside = async {
         while server.count("Query") == 0 {
             tokio::task::yield_now().await;

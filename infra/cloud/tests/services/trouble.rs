@@ -55,7 +55,7 @@ async fn a_black_hole_ends_with_the_limit_of_the_operation() {
         topic.message("subject", "text"),
     );
     let took = begin.elapsed();
-    assert!(took < Duration::from_millis(4500), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}: one after the other would take 12 s");
     for error in [read.unwrap_err(), of_type.unwrap_err(), told.unwrap_err()] {
         assert_eq!((error.kind, error.code.as_str()), (Kind::Unreachable, "Timeout"));
     }
@@ -68,7 +68,7 @@ async fn a_closed_port_is_unreachable() {
     drop(server);
     let begin = Instant::now();
     let error = incidents.read("i").await.unwrap_err();
-    assert!(begin.elapsed() < Duration::from_secs(2));
+    assert!(begin.elapsed() < Duration::from_secs(10));
     assert_eq!((error.kind, error.code.as_str()), (Kind::Unreachable, "Unreachable"));
 }
 

@@ -95,7 +95,7 @@ async fn e6_a_hanging_server_costs_one_wait_of_two_seconds() {
         }
         let took = started.elapsed();
         // Ten waits would take twenty seconds; the rest is slack for a busy machine.
-        assert!(took < 2 * fetch::LIMIT, "{took:?}");
+        assert!(took < 5 * fetch::LIMIT, "{took:?}");
         assert_eq!(server.connections(), 1);
         assert!(verifier.verify(&body(), now() + PAUSE).await.unwrap_err().again());
         assert_eq!(server.connections(), 2, "asked again after a pause");
