@@ -166,8 +166,10 @@ impl Nvidia {
                 };
             }
         };
+        // In this order: what it said last, it said before its end.
+        let is_over = beside.is_over();
         let found = beside.percent(at);
-        if beside.is_over() {
+        if is_over {
             let why = found.err().unwrap_or_else(|| "it was stopped".to_owned());
             let why = format!("`nvidia-smi` has ended: {why}");
             *self = Self::Ended { at, why: why.clone() };
