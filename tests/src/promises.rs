@@ -7,11 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
-use crate::setup::{Daemon, Setup};
+use crate::setup::{Daemon, RESTART, Setup};
 use crate::{place, programs, wait};
-
-/// What systemd waits before it starts a daemon again (`RestartSec`).
-pub const RESTART: Duration = Duration::from_millis(200);
 
 /// Nanoseconds of the monotonic clock, which all processes share.
 #[must_use]

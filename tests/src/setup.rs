@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::{Map, Value, json};
 use snooze_imds::SignalPath;
 use snooze_imds::fake::Server;
+use snoozed::exit;
 use snoozed::socket::{self, Reply, Request};
 use tempfile::TempDir;
 
@@ -23,6 +24,9 @@ use crate::{place, programs, wait};
 
 /// Between two polls of the metadata service: the shortest that may be set.
 pub const POLL: Duration = Duration::from_millis(200);
+
+/// What systemd waits before it starts a daemon again (`RestartSec`).
+pub const RESTART: Duration = Duration::from_millis(200);
 
 /// The folder, the settings and the metadata service of one daemon after the other.
 #[derive(Debug)]
@@ -160,12 +164,26 @@ impl Setup {
         command
     }
 
-    /// Starts the daemon, and waits until it is ready.
+    /// Starts the daemon until it is ready, as systemd does: the lock of one that was killed may be
+    /// held for a moment by a child that it was about to start.
+    ///
+    /// # Panics
+    /// When it ends for another reason.
     #[must_use]
     pub fn start(&self) -> Daemon {
-        let daemon = self.spawn();
-        daemon.wait_until_told("READY=1", 1);
-        daemon
+        loop {
+            let mut daemon = self.spawn();
+            let is_ready = wait::until("the daemon to be ready", || {
+                let is_ready = daemon.told("READY=1") > 0;
+                (is_ready || !daemon.running()).then_some(is_ready)
+            });
+            if is_ready {
+                return daemon;
+            }
+            let code = daemon.ended().code();
+            assert_eq!(code, Some(i32::from(exit::SECOND_INSTANCE)), "{}", self.log());
+            wait::pause(RESTART);
+        }
     }
 
     /// Starts the daemon.

@@ -148,12 +148,17 @@ mod tests {
             assert!(matches!(read(&fake).await, Err(Fault::Unreadable(_))), "{body}");
         }
         fake.clear(&Path::Identity.as_str());
-        let client = Client::new(Settings::at(&fake.url())).unwrap();
+        let client = client(&fake);
         assert_eq!(client.identity().await, Err(Fault::Status(404)));
     }
 
+    fn client(fake: &Fake) -> Client {
+        let timeout = std::time::Duration::from_secs(20);
+        Client::new(Settings { timeout, ..Settings::at(&fake.url()) }).unwrap()
+    }
+
     async fn read(fake: &Fake) -> Result<Option<Facts>, Fault> {
-        let client = Client::new(Settings::at(&fake.url())).unwrap();
+        let client = client(fake);
         let mut reading = Reading::default();
         while let Some(path) = reading.next() {
             let answer = client.get(path).await?;

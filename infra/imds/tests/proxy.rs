@@ -33,7 +33,9 @@ mod tests {
     fn child_that_asks_the_metadata_service() {
         let Some(endpoint) = endpoint() else { return };
         let answer = block_on(async {
-            Client::new(Settings::at(&endpoint)).unwrap().get(&Path::LifeCycle).await
+            let timeout = std::time::Duration::from_secs(20);
+            let settings = Settings { timeout, ..Settings::at(&endpoint) };
+            Client::new(settings).unwrap().get(&Path::LifeCycle).await
         });
         assert_eq!(answer, Ok(Answer::Found("spot".to_owned())));
     }

@@ -44,8 +44,8 @@ fn s1_65_an_instance_falls_asleep_and_work_wakes_it() {
     let asleep = wait_for_phase(&daemon, "idle");
     assert_eq!(asleep["decided_by"], "all");
     assert_eq!(asleep["metrics"]["load_percent"], 0.0);
-    let told = setup.lines("told");
-    assert!(told[0].contains("In 1 seconds this instance counts as idle"), "{told:?}");
+    let told = wait::until("users to be told", || setup.lines("told").into_iter().next());
+    assert!(told.contains("In 1 seconds this instance counts as idle"), "{told:?}");
     let busy = Busybody::start(&setup);
     let awake = wait_for_phase(&daemon, "active");
     assert_eq!(awake["decided_by"], "load");
@@ -112,7 +112,9 @@ fn d_8_a_voter_that_says_busy_keeps_the_instance_up() {
     let daemon = setup.start();
     let asleep = wait_for_phase(&daemon, "idle");
     assert_eq!(asleep["votes"][0]["vote"], "idle", "{asleep:#}");
-    std::fs::write(&voter, "false").unwrap();
+    let beside = setup.path("beside");
+    std::fs::write(&beside, "false").unwrap();
+    std::fs::rename(&beside, &voter).unwrap();
     let awake = wait_for_phase(&daemon, "active");
     assert_eq!(awake["reason"], "Plugin jobs: 3 jobs");
 }

@@ -12,9 +12,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use snooze_imds::fake::Notice;
 use snooze_tests::dice::{self, Dice};
-use snooze_tests::setup::{Daemon, Setup};
+use snooze_tests::setup::Setup;
 use snooze_tests::{place, plugins, wait};
-use snoozed::exit;
 
 /// All kills so far, for those who wait.
 static KILLS: AtomicU64 = AtomicU64::new(0);
@@ -22,8 +21,6 @@ static KILLS: AtomicU64 = AtomicU64::new(0);
 const SIDE_BY_SIDE: u64 = 5;
 /// Below so many times a daemon is killed before its plan may be finished.
 const MOST_KILLS: u64 = 9;
-/// What systemd waits before it starts a daemon again.
-const RESTART: Duration = Duration::from_millis(200);
 /// The steps of a plan with their priority, and whether they may be run again.
 const STEPS: [(&str, i64, bool); 4] =
     [("first", 90, true), ("once", 90, false), ("second", 50, true), ("last", 10, false)];
@@ -79,7 +76,7 @@ fn under_fire(mut dice: Dice, kills: u64) -> Seen {
                 println!("{so_far} kills");
             }
         }
-        let daemon = start(&setup);
+        let daemon = setup.start();
         let incident = daemon.closed();
         daemon.kill();
         wait::until("all processes to end", || setup.processes().is_empty().then_some(()));
@@ -101,29 +98,11 @@ fn shoot(setup: &Setup, dice: &mut Dice) {
     let enough = setup.journal().len() + lines;
     // A plan may have fewer lines to come.
     let closed = || setup.journal().last().is_some_and(|entry| entry["record"] == "closed");
-    let daemon = start(setup);
+    let daemon = setup.start();
     let met = || (setup.journal().len() >= enough || closed()).then_some(());
     wait::until_or(|| format!("the plan to go on: {}", setup.log()), met);
     wait::pause(dice.time(Duration::ZERO, Duration::from_millis(40)));
     daemon.kill();
-}
-
-/// Starts a daemon until it is ready, as systemd does. A killed one's lock may be held for a moment
-/// by a child that it was about to start.
-fn start(setup: &Setup) -> Daemon {
-    loop {
-        let mut daemon = setup.spawn();
-        let ready = wait::until("the daemon to be ready", || {
-            let ready = daemon.told("READY=1") > 0;
-            (ready || !daemon.running()).then_some(ready)
-        });
-        if ready {
-            return daemon;
-        }
-        let code = daemon.ended().code();
-        assert_eq!(code, Some(i32::from(exit::SECOND_INSTANCE)), "{}", setup.log());
-        wait::pause(RESTART);
-    }
 }
 
 /// A notice that stands, and a policy of four steps.

@@ -39,8 +39,8 @@ fn s4_58_what_the_daemon_prints_is_well_formed_and_told_of() {
     assert_eq!(value("plugins", &[("state", "ready")]), 1.0);
     assert_eq!(value("policies", &[]), 1.0);
     let path = [("path", "spot/instance-action")];
-    assert!(value("metadata_polls_total", &path) >= 1.0);
-    assert_eq!(value("metadata_misses_total", &path), 0.0);
+    let polls = value("metadata_polls_total", &path);
+    assert!(polls >= 1.0 && value("metadata_misses_total", &path) < polls);
     assert!(value("journal_bytes", &[]) > 100.0);
     assert!(value("process_resident_memory_bytes", &[]) > 1e6);
 }

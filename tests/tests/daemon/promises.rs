@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use snooze_tests::promises;
-use snooze_tests::setup::Setup;
+use snooze_tests::setup::{RESTART, Setup};
+use snooze_tests::{promises, wait};
 
 /// How much slower it may be here.
 const SLACK: u32 = 10;
@@ -18,8 +18,7 @@ fn handlers_read_an_event_in_time_one_as_well_as_ten_side_by_side() {
     let daemon = setup.start();
     promises::wait_until_warm(&daemon);
     for (name, bar) in [("one", Duration::from_millis(10)), ("ten", Duration::from_millis(25))] {
-        let best = (0..20).map(|_| promises::to_handlers(&daemon, name)).min().unwrap();
-        assert!(best < bar * SLACK, "{name}: {best:?}");
+        in_time(bar * SLACK, || promises::to_handlers(&daemon, name));
     }
 }
 
@@ -27,8 +26,17 @@ fn handlers_read_an_event_in_time_one_as_well_as_ten_side_by_side() {
 fn it_is_ready_in_time_and_again_after_a_kill() {
     let mut setup = Setup::new();
     promises::stamps(&mut setup, "usual", 3);
-    let first = (0..5).map(|_| promises::to_ready(&setup)).min().unwrap();
-    assert!(first < Duration::from_millis(50) * SLACK, "{first:?}");
-    let again = (0..5).map(|_| promises::to_ready_again(&setup)).min().unwrap();
-    assert!(again < promises::RESTART + Duration::from_millis(50) * SLACK, "{again:?}");
+    let bar = Duration::from_millis(50) * SLACK;
+    in_time(bar, || promises::to_ready(&setup));
+    in_time(RESTART + bar, || promises::to_ready_again(&setup));
+}
+
+/// Tries until one is in time; a slow daemon never is.
+fn in_time(bar: Duration, mut measure: impl FnMut() -> Duration) {
+    let mut best = Duration::MAX;
+    wait::until(&format!("one of many tries to take less than {bar:?}"), || {
+        best = best.min(measure());
+        println!("{best:?}");
+        (best < bar).then_some(())
+    });
 }

@@ -9,7 +9,8 @@ use snooze_tests::{plugins, wait};
 
 #[test]
 fn g7_a_stop_lets_the_running_handler_end_and_the_next_daemon_go_on() {
-    let setup = two_handlers();
+    // The first one is still at work when the daemon has learnt that the machine stays up.
+    let setup = two_handlers(5.0);
     let mut daemon = setup.start();
     setup.fake.spot(Notice::ahead("terminate", Duration::from_secs(120)));
     wait::until("the first handler", || (!setup.lines("done").is_empty()).then_some(()));
@@ -32,7 +33,7 @@ fn g7_a_stop_lets_the_running_handler_end_and_the_next_daemon_go_on() {
 
 #[test]
 fn g7_a_stop_with_nothing_to_do_ends_at_once_and_leaves_no_process() {
-    let setup = two_handlers();
+    let setup = two_handlers(0.0);
     let mut daemon = setup.start();
     daemon.terminate();
     assert!(daemon.ended().success());
@@ -42,7 +43,7 @@ fn g7_a_stop_with_nothing_to_do_ends_at_once_and_leaves_no_process() {
 
 #[test]
 fn g7_a_shutdown_of_the_machine_runs_the_handlers_of_a_termination_first() {
-    let mut setup = two_handlers();
+    let mut setup = two_handlers(0.0);
     // systemd has much to do then, and answers when it gets to it.
     setup.script("bin/systemctl", "#!/bin/sh\nsleep 2\necho stopping\nexit 1\n");
     let policy = json!({
@@ -64,10 +65,11 @@ fn g7_a_shutdown_of_the_machine_runs_the_handlers_of_a_termination_first() {
     assert_eq!((&last["record"], &last["outcome"]), (&json!("closed"), &json!("done")));
 }
 
-fn two_handlers() -> Setup {
+/// Two handlers, of which the first takes so long.
+fn two_handlers(seconds: f64) -> Setup {
     let mut setup = Setup::new();
-    for name in ["first", "second"] {
-        let text = plugins::recorder(name, &setup.path("done"), 0.5);
+    for (name, seconds) in [("first", seconds), ("second", 0.0)] {
+        let text = plugins::recorder(name, &setup.path("done"), seconds);
         setup.script(&format!("plugins/{name}.sh"), &text);
     }
     setup.policy(
