@@ -24,7 +24,11 @@ const LAYOUT: &str = "cp \"$1\"/boot/vmlinuz-* vmlinuz && rm -rf \"$1\"/boot/* \
 const STARTED: [&str; 2] = ["boot-agent.service", "boot-metadata.service"];
 
 /// Our packages that are installed there.
-pub(crate) const OURS: [&str; 2] = ["cloudsnooze", "cloudsnooze-plugins-redis"];
+pub(crate) const OURS: [&str; 3] =
+    ["cloudsnooze", "cloudsnooze-plugins-host", "cloudsnooze-plugins-redis"];
+
+/// Where an operator reads how a plugin gets a unit of its own, and which plugin that is.
+const GUIDE: (&str, &str) = ("docs/install.md", "cloudsnooze-plugin@unit-stopper.socket");
 
 /// The modes of the hostile plugin that are tried.
 const HOSTILE: [&str; 4] = ["bomb", "eat", "daemon", "hang"];
@@ -121,7 +125,19 @@ fn lay_out(workplace: &Workplace, packages: &Path, overlay: &Path) -> Result<()>
     for mode in HOSTILE {
         fs::hard_link(&hostile, plugins.join(format!("hostile-{mode}")))?;
     }
+    let (guide, text) = GUIDE;
+    let guide = fs::read_to_string(workplace.root.join(guide)).with_context(|| guide.to_owned())?;
+    let commands = commands(&guide, text).with_context(|| format!("no commands with {text}"))?;
+    // The guest has but one user, and no `sudo`.
+    let script = format!("set -e\nsudo() {{ \"$@\"; }}\n{commands}");
+    fs::write(overlay.join("usr/local/share/boot/unit.sh"), script)?;
     Ok(())
+}
+
+/// The first block of commands in a document that holds this text.
+fn commands<'a>(document: &'a str, text: &str) -> Option<&'a str> {
+    let mut blocks = document.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.find(|block| block.contains(text))
 }
 
 /// Copies a folder with all that is in it.
@@ -137,4 +153,16 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_that_an_operator_reads_are_found() {
+        let document = "One:\n```sh\none\n```\n```json\n{ \"two\": 2 }\n```\n```sh\ntwo\n```\n";
+        assert_eq!(commands(document, "two"), Some("two\n"));
+        assert_eq!(commands(document, "three"), None);
+    }
 }

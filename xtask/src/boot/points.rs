@@ -10,7 +10,8 @@ use super::machine::{Answer, Machine};
 use crate::report;
 
 /// Installs what the image brought.
-const INSTALL: &str = "DEBIAN_FRONTEND=noninteractive dpkg --install /packages/*.deb 2>&1";
+const INSTALL: &str = "DEBIAN_FRONTEND=noninteractive \
+    dpkg --path-include='/usr/share/doc/cloudsnooze/*' --install /packages/*.deb 2>&1";
 
 /// The address of the metadata service on EC2.
 const METADATA: &str = "169.254.169.254:80";
@@ -40,7 +41,8 @@ impl Points {
         self.notice(machine)?;
         self.killed(machine)?;
         self.stuck(machine)?;
-        self.limits(machine)
+        self.limits(machine)?;
+        self.unit(machine)
     }
 
     fn point(&mut self, name: &str, is_so: bool, detail: &str) {
@@ -184,7 +186,33 @@ impl Points {
         Ok(())
     }
 
-    /// Has one of the hostile plugins do its worst; what is told of that.
+    /// A plugin in a unit of its own, by the commands of the guide.
+    fn unit(&mut self, machine: &mut Machine) -> Result<()> {
+        let made = machine.run("sh /usr/local/share/boot/unit.sh 2>&1")?;
+        machine.run("systemctl start boot-worker.service; systemctl restart snoozed.service")?;
+        until(machine, &ready("unit-stopper"))?;
+        let told = self.step(machine, "worker")?;
+        let stopped = machine.run(
+            "test -e /run/boot-worker.saved && ! systemctl -q is-active boot-worker.service",
+        )?;
+        let is_so = made.code == 0 && stopped.code == 0 && told.contains("\"outcome\":\"done\"");
+        let detail = format!("{}\n{told}", made.text);
+        self.point("a plugin in a unit of its own stops a service that saves", is_so, &detail);
+
+        let unit = "cloudsnooze-plugin@unit-stopper.service";
+        let force = machine.run(&format!(
+            "pid=$(systemctl show {unit} -p MainPID --value); \
+             grep -E '^(Uid|CapBnd|NoNewPrivs|Seccomp):' /proc/$pid/status; \
+             cat /sys/fs/cgroup$(systemctl show {unit} -p ControlGroup --value)/pids.max"
+        ))?;
+        // CAP_KILL alone (capability 5), a filter of system calls, and 512 tasks.
+        let lines = ["CapBnd:\t0000000000000020", "NoNewPrivs:\t1", "Seccomp:\t2", "512"];
+        let is_so = lines.iter().all(|line| force.text.lines().any(|said| said == *line));
+        self.point("the limits of its unit are in force", is_so, &force.text);
+        Ok(())
+    }
+
+    /// Has one of the hostile plugins do its worst, or another its best; what is told of that.
     fn step(&mut self, machine: &mut Machine, name: &str) -> Result<String> {
         machine.run(&format!(
             "snooze event send custom --data '{{\"mode\":\"{name}\"}}' --deadline-seconds 60"
