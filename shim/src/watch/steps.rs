@@ -80,8 +80,9 @@ impl Watch {
         let attempt = state.attempts + 1;
         let deadline = incident.due.map(|_| after(now.wall, left));
         let kind = self.facts.kind.as_deref();
-        let event =
-            wire::plugin::write(&incident.event, left, deadline, kind, &incident.key, attempt);
+        let mut event = incident.event.clone();
+        event.instance = event.instance.or_else(|| self.facts.id.clone());
+        let event = wire::plugin::write(&event, left, deadline, kind, &incident.key, attempt);
         let run = self.next_run;
         self.next_run += 1;
         self.runs.insert(run, (key.clone(), id.clone()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, Signal};
-use serde_json::json;
+use serde_json::{Value, json};
 use snooze_imds::fake::Notice;
 use snooze_tests::dice::{self, Dice};
 use snooze_tests::setup::{Daemon, Setup};
@@ -14,6 +14,24 @@ use snooze_tests::{plugins, wait};
 
 /// Longer than the loop is between two signs of life, by far.
 const SILENCE: Duration = Duration::from_secs(4);
+
+#[test]
+fn a_rebalance_recommendation_names_the_instance_and_no_time_that_is_left() {
+    let mut setup = Setup::new();
+    let seen = setup.path("seen");
+    let script = format!(r#"echo "$request" >>'{}'; result='{{"handled":true}}'"#, seen.display());
+    setup.script("plugins/seer.sh", &plugins::handler("seer", &script));
+    let handlers = json!([{ "plugin": "seer" }]);
+    let types = json!({ "type": ["cloud.spot.rebalance"] });
+    setup.set("policies", json!([{ "name": "early", "match": types, "handlers": handlers }]));
+    let daemon = setup.start();
+    setup.fake.rebalance();
+    assert_eq!(daemon.closed()["outcome"], "done");
+    let request: Value = serde_json::from_str(&setup.lines("seen")[0]).unwrap();
+    let event = &request["params"]["event"];
+    assert_eq!(event["data"]["instanceID"], snooze_tests::services::INSTANCE);
+    assert_eq!((&event["deadline"], event["data"].get("timeRemaining")), (&json!(null), None));
+}
 
 #[test]
 fn g8_a_thousand_signals_end_it_once_and_a_reload_takes_all_or_nothing() {

@@ -10,7 +10,9 @@
 //! ```
 //!
 //! The first five keys of `data` are there for every event that takes an instance away, whatever
-//! its source; `instanceType` is empty and `time` null when unknown.
+//! its source; `instanceType` is empty and `time` null when unknown. Other events have the
+//! instance where it is known, and `timeRemaining` where they have a deadline: of an instance that
+//! stays, no time is left to be told.
 
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ const CUSTOM_KEYS: [&str; 8] =
 /// Writes an event for one attempt of one handler.
 ///
 /// `left` and `deadline` are those of that moment; without a deadline that of the event stands.
+/// `left` is told when there is a deadline, or the event takes the instance away.
 #[must_use]
 pub fn write(
     event: &Event,
@@ -49,9 +52,16 @@ pub fn write(
     if let Some(cause) = event.cause {
         told.data.insert("cause".to_owned(), cause.as_str().into());
         loss::name(&mut told, left, deadline, instance_type);
+    } else {
+        let known = [
+            ("instanceID", event.instance.as_ref().map(|id| json!(id.as_str()))),
+            ("instanceType", instance_type.map(Value::from)),
+            ("timeRemaining", deadline.map(|_| json!(left.as_secs_f64()))),
+        ];
+        let known = known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        told.data.extend(known);
     }
     let extras = [
-        ("timeRemaining", json!(left.as_secs_f64())),
         ("drill", json!(event.drill)),
         ("incident", json!(incident.as_str())),
         ("attempt", json!(attempt)),

@@ -47,6 +47,21 @@ fn s0_54_the_five_keys_of_a_loss_are_there_though_nothing_is_known() {
 }
 
 #[test]
+fn an_event_that_leaves_the_instance_there_tells_of_no_time_without_a_deadline() {
+    let mut event = Event::new(EventType::SpotRebalance, "", now(), "event-1".parse().unwrap());
+    let told = |event: &Event| {
+        let key = IncidentKey::stored("k");
+        write(event, Duration::from_secs(60), None, Some("m6i.large"), &key, 1)["data"].to_string()
+    };
+    expect![[r#"{"attempt":1,"drill":false,"incident":"k","instanceType":"m6i.large"}"#]]
+        .assert_eq(&told(&event));
+    event.instance = spot().instance;
+    event.deadline = spot().deadline;
+    expect![[r#"{"attempt":1,"drill":false,"incident":"k","instanceID":"i-0a1b2c3d4e5f60718","instanceType":"m6i.large","timeRemaining":60.0}"#]]
+        .assert_eq(&told(&event));
+}
+
+#[test]
 fn what_was_written_is_read_back() {
     let event = read(&told(&spot(), 118.5)).unwrap();
     let mut expected = spot();
