@@ -16,20 +16,12 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use snooze_cloud::objects::Bucket;
 use snooze_cloud::{Aws, Options, Role};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
+use snooze_plugin::{Handled, Info, LOSSES, Plugin, PluginError, PluginEvent, Setting, WARNINGS};
 use tokio::runtime::Runtime;
 
 use crate::cloud::{self, Road};
 use run::{Copied, Job, copy};
 use settings::Settings;
-
-/// The events on which a copy makes sense: all that take the instance away or warn of it.
-const EVENTS: [&str; 4] = [
-    "cloud.spot.interrupt",
-    "cloud.spot.rebalance",
-    "cloud.instance.termination",
-    "cloud.autoscaling.scale",
-];
 
 /// What a step leaves of its time for its answer, at most.
 const ANSWER: Duration = Duration::from_millis(500);
@@ -85,7 +77,7 @@ impl Plugin for Syncer {
     }
 
     fn supported_events(&self) -> Option<Vec<String>> {
-        Some(EVENTS.map(str::to_owned).into())
+        Some(LOSSES.into_iter().chain(WARNINGS).map(str::to_owned).collect())
     }
 
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), PluginError> {
@@ -99,9 +91,6 @@ impl Plugin for Syncer {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        if !EVENTS.contains(&event.kind.as_str()) && !event.kind.starts_with("custom") {
-            return Ok(Handled::not_mine());
-        }
         let begun = Instant::now();
         let (settings, runtime, bucket) = self.ready()?;
         let budget = event.budget(settings.timeout);

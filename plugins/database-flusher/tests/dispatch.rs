@@ -30,7 +30,7 @@ fn s1_63_the_flusher_of_the_database_gets_the_configuration_and_the_event() {
         assert_eq!(dispatcher.ask(Method::Initialize, json!({})).done(), Ok(()));
         assert_eq!(dispatcher.ask(Method::Health, json!({})).done(), Ok(()));
         let events = dispatcher.ask(Method::GetSupportedEvents, json!({})).supported_events();
-        assert_eq!(events.unwrap(), ["cloud.spot.interrupt"]);
+        assert_eq!(events.unwrap(), ["cloud.spot.interrupt", "custom*"]);
         let handled = dispatcher.handle(event.clone());
         assert!(handled.handled, "{handled:?}");
         assert_eq!(handled.more["who"], who);
@@ -61,7 +61,7 @@ fn a_flusher_that_ends_fails_its_step_and_begins_anew_with_the_next() {
     let mut dispatcher = Dispatcher::start(&["mysql-flusher"]);
     let config = json!({ "db_type": "mysql", "connection_string": "somewhere" });
     assert_eq!(dispatcher.configure(config), Ok(()));
-    let died = dispatcher.ask(Method::HandleEvent, json!({ "event": { "type": "die" } }));
+    let died = dispatcher.ask(Method::HandleEvent, json!({ "event": { "type": "custom.die" } }));
     assert_eq!(
         died,
         Answer::Failed("`mysql-flusher` has ended; its log has the reason".to_owned())

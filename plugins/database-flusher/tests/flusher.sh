@@ -5,8 +5,8 @@ while read -r request; do
   case $request in
     '{"method":"Configure",'*'"refuse"'*) result='{"error":"refused"}' ;;
     '{"method":"Configure",'*) configured="${request%,\"id\":*}}" result='{"success":true}' ;;
-    '{"method":"GetSupportedEvents",'*) result='["cloud.spot.interrupt"]' ;;
-    '{"method":"HandleEvent",'*'"die"'*) exit 1 ;;
+    '{"method":"GetSupportedEvents",'*) result='["cloud.spot.interrupt","custom*"]' ;;
+    '{"method":"HandleEvent",'*'"custom.die"'*) exit 1 ;;
     '{"method":"HandleEvent",'*)
       result="{\"handled\":true,\"who\":\"${0##*/}\",\"configured\":$configured,\"asked\":${request%,\"id\":*}}}"
       ;;

@@ -9,11 +9,11 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
+use snooze_plugin::{Handled, Info, LOSSES, Plugin, PluginError, PluginEvent, Setting};
 
 use crate::program::Programs;
 use crate::report::{Report, would};
-use crate::step::{LOSSES, Step, is_loss};
+use crate::step::Step;
 use crate::wait;
 use container::Container;
 use engine::{Engine, EngineError};
@@ -128,9 +128,6 @@ impl Plugin for ContainerStopper {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        if !is_loss(event) {
-            return Ok(Handled::not_mine());
-        }
         let step = Step::begin(event, self.settings.timeout);
         let engine = Engine::find(&self.programs, &self.settings)?;
         let groups = self.groups(&engine, step.until)?;

@@ -7,11 +7,11 @@ mod settings;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
+use snooze_plugin::{Handled, Info, LOSSES, Plugin, PluginError, PluginEvent, Setting};
 
 use crate::program::Programs;
 use crate::report::{texts, would};
-use crate::step::{LOSSES, Step, is_loss};
+use crate::step::Step;
 use dump::{Dump, Way};
 use settings::Settings;
 
@@ -68,11 +68,7 @@ impl Plugin for CriuCheckpointer {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        let way = match event.kind.as_str() {
-            WARNING => Way::Early,
-            _ if is_loss(event) => Way::Whole,
-            _ => return Ok(Handled::not_mine()),
-        };
+        let way = if event.kind == WARNING { Way::Early } else { Way::Whole };
         let settings = self.settings()?;
         let step = Step::begin(event, settings.timeout);
         let criu = self.programs.find("criu")?;

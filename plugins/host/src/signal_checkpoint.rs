@@ -6,18 +6,15 @@ mod settings;
 use std::io;
 
 use serde_json::{Map, Value};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
+use snooze_plugin::{Handled, Info, LOSSES, Plugin, PluginError, PluginEvent, Setting, WARNINGS};
 
 use crate::process::Process;
 use crate::report::{texts, would};
 use crate::signal;
-use crate::step::{LOSSES, Step, is_loss};
+use crate::step::Step;
 use crate::target::TargetError;
 use marker::{Marker, MarkerError, Proof};
 use settings::Settings;
-
-/// The event that warns of a loss. A checkpoint then makes the last one short, or is the last one.
-const WARNING: &str = "cloud.spot.rebalance";
 
 /// The plugin `signal-checkpoint`.
 #[derive(Default)]
@@ -57,7 +54,7 @@ impl Plugin for SignalCheckpoint {
     }
 
     fn supported_events(&self) -> Option<Vec<String>> {
-        Some(LOSSES.into_iter().chain([WARNING]).map(str::to_owned).collect())
+        Some(LOSSES.into_iter().chain(WARNINGS).map(str::to_owned).collect())
     }
 
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), PluginError> {
@@ -66,10 +63,7 @@ impl Plugin for SignalCheckpoint {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        let is_warning = event.kind == WARNING;
-        if !is_loss(event) && !is_warning {
-            return Ok(Handled::not_mine());
-        }
+        let is_warning = event.is_warning();
         let settings = self.settings.as_ref().ok_or_else(|| PluginError::new(settings::NOTHING))?;
         // Without a marker the end of the program is the sign, and a warning is none to end.
         if is_warning && settings.marker.is_none() {

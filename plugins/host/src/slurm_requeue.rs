@@ -6,11 +6,11 @@ mod slurm;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
+use snooze_plugin::{Handled, Info, LOSSES, Plugin, PluginError, PluginEvent, Setting};
 
 use crate::program::Programs;
 use crate::report::{Report, texts, would};
-use crate::step::{LOSSES, Step, is_loss};
+use crate::step::Step;
 use crate::wait;
 use settings::Settings;
 use slurm::{Job, Slurm};
@@ -142,9 +142,6 @@ impl Plugin for SlurmRequeue {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        if !is_loss(event) {
-            return Ok(Handled::not_mine());
-        }
         let step = Step::begin(event, self.settings.timeout);
         let slurm = self.slurm()?;
         let jobs = slurm.on_node(step.until)?;

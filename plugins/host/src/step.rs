@@ -4,18 +4,8 @@ use std::time::{Duration, Instant};
 
 use snooze_plugin::{Handled, PluginEvent};
 
-/// The events that take the instance away.
-pub(crate) const LOSSES: [&str; 3] =
-    ["cloud.spot.interrupt", "cloud.instance.termination", "cloud.autoscaling.scale"];
-
 /// What a step leaves of its time for its answer, at most.
 const ANSWER: Duration = Duration::from_millis(250);
-
-/// Whether the event takes the instance away, or is one of the operator's own, by which a policy
-/// says that it means this plugin.
-pub(crate) fn is_loss(event: &PluginEvent) -> bool {
-    LOSSES.contains(&event.kind.as_str()) || event.kind.starts_with("custom")
-}
 
 /// A step that has begun.
 #[derive(Debug, Clone, Copy)]

@@ -7,11 +7,11 @@ mod units;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
+use snooze_plugin::{Handled, Info, LOSSES, Plugin, PluginError, PluginEvent, Setting};
 
 use crate::program::Programs;
 use crate::report::{Report, would};
-use crate::step::{LOSSES, Step, is_loss};
+use crate::step::Step;
 use settings::{Settings, What};
 
 /// How long `systemctl` may take to say whether it knows the units.
@@ -64,9 +64,6 @@ impl Plugin for UnitStopper {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        if !is_loss(event) {
-            return Ok(Handled::not_mine());
-        }
         let settings = self.settings()?;
         let step = Step::begin(event, settings.timeout);
         if settings.dry_run || event.drill {

@@ -9,19 +9,16 @@ mod spared;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
+use snooze_plugin::{Handled, Info, LOSSES, Plugin, PluginError, PluginEvent, Setting, WARNINGS};
 
 use crate::program::Programs;
 use crate::report::{Report, texts, would};
-use crate::step::{LOSSES, Step, is_loss};
+use crate::step::Step;
 use freeze::{Frozen, Surroundings};
 use mounts::Mount;
 use settings::Settings;
 
 pub use guard::guard_volumes;
-
-/// The event that warns of a loss. What is on disk then need not be written at the loss.
-const WARNING: &str = "cloud.spot.rebalance";
 
 /// The plugin `volume-sync`.
 #[derive(Default)]
@@ -96,7 +93,7 @@ impl Plugin for VolumeSync {
     }
 
     fn supported_events(&self) -> Option<Vec<String>> {
-        Some(LOSSES.into_iter().chain([WARNING]).map(str::to_owned).collect())
+        Some(LOSSES.into_iter().chain(WARNINGS).map(str::to_owned).collect())
     }
 
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), PluginError> {
@@ -105,10 +102,7 @@ impl Plugin for VolumeSync {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        let is_warning = event.kind == WARNING;
-        if !is_loss(event) && !is_warning {
-            return Ok(Handled::not_mine());
-        }
+        let is_warning = event.is_warning();
         let step = Step::begin(event, self.settings.timeout);
         let (mounts, missing) = mounts::of(&self.settings.paths)?;
         let freezes = self.settings.freeze && !is_warning;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
+use snooze_plugin::{Handled, Info, LOSSES, Plugin, PluginError, PluginEvent, Setting, WARNINGS};
 use tokio::time;
 
 use crate::facts::Facts;
@@ -13,16 +13,8 @@ use crate::plan::Plan;
 use crate::server::{ServerError, Session};
 use crate::settings::{Settings, Strategy, all};
 
-/// The events on which a flush makes sense: all that take the instance or its disk away, or warn
-/// of it.
-const EVENTS: [&str; 6] = [
-    "cloud.spot.interrupt",
-    "cloud.spot.rebalance",
-    "cloud.instance.termination",
-    "cloud.autoscaling.scale",
-    "system.disk.low",
-    "custom*",
-];
+/// A file system on which files of the server may lie is nearly full.
+const DISK_LOW: &str = "system.disk.low";
 
 /// How long a look at the server may take: the host waits five seconds for it. A server that
 /// needs longer is not well.
@@ -57,7 +49,7 @@ impl Plugin for Flusher {
     }
 
     fn supported_events(&self) -> Option<Vec<String>> {
-        Some(EVENTS.map(str::to_owned).into())
+        Some(LOSSES.into_iter().chain(WARNINGS).chain([DISK_LOW]).map(str::to_owned).collect())
     }
 
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), PluginError> {
@@ -67,9 +59,6 @@ impl Plugin for Flusher {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        if !EVENTS.contains(&event.kind.as_str()) && !event.kind.starts_with("custom") {
-            return Ok(Handled::not_mine());
-        }
         let begun = Instant::now();
         let (limit, leaves) = (event.budget(self.settings.timeout), event.time_remaining());
         let undo = event.data.get("phase").and_then(Value::as_str) == Some("undo");

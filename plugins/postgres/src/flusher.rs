@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
+use snooze_plugin::{Handled, Info, LOSSES, Plugin, PluginError, PluginEvent, Setting, WARNINGS};
 use tokio::runtime::{self, Runtime};
 
 use crate::door::{self, Door};
@@ -12,15 +12,6 @@ use crate::rehearse::rehearse;
 use crate::session::Session;
 use crate::settings::{self, Settings};
 use crate::target::Target;
-
-/// The events on which a flush makes sense: all that take the instance away or warn of it.
-const EVENTS: [&str; 5] = [
-    "cloud.spot.interrupt",
-    "cloud.spot.rebalance",
-    "cloud.instance.termination",
-    "cloud.autoscaling.scale",
-    "custom*",
-];
 
 /// How long the questions of a health check may take. A server that needs longer is not well.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
@@ -56,7 +47,7 @@ impl Plugin for Flusher {
     }
 
     fn supported_events(&self) -> Option<Vec<String>> {
-        Some(EVENTS.map(str::to_owned).into())
+        Some(LOSSES.into_iter().chain(WARNINGS).map(str::to_owned).collect())
     }
 
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), PluginError> {
@@ -66,9 +57,6 @@ impl Plugin for Flusher {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        if !EVENTS.contains(&event.kind.as_str()) && !event.kind.starts_with("custom") {
-            return Ok(Handled::not_mine());
-        }
         let begun = Instant::now();
         let limit = event.budget(self.settings.timeout);
         let handled = match event.data.get("phase").is_some_and(|phase| phase == "undo") {
@@ -165,8 +153,8 @@ impl Flusher {
 fn held_back(event: &PluginEvent) -> Option<&'static str> {
     if event.drill {
         Some("this is a drill")
-    } else if event.kind == "cloud.spot.rebalance" {
-        Some("a rebalance recommendation takes nothing away yet")
+    } else if event.is_warning() {
+        Some("the instance may stay")
     } else if event.data.get("action").is_some_and(|action| action == "hibernate") {
         Some("sessions survive hibernation")
     } else {

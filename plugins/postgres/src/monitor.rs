@@ -71,10 +71,6 @@ impl Plugin for Monitor {
         }
     }
 
-    fn supported_events(&self) -> Option<Vec<String>> {
-        Some(Vec::new())
-    }
-
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), PluginError> {
         let known = all();
         let mut config = Config::new(&known, config);

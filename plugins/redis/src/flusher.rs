@@ -3,19 +3,10 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use snooze_plugin::{Handled, Info, Plugin, PluginError, PluginEvent, Setting};
+use snooze_plugin::{Handled, Info, LOSSES, Plugin, PluginError, PluginEvent, Setting, WARNINGS};
 
 use crate::flush::{self, Saved, flush};
 use crate::settings::{self, Settings};
-
-/// The events on which a save makes sense: all that take the instance away or warn of it.
-const EVENTS: [&str; 5] = [
-    "cloud.spot.interrupt",
-    "cloud.spot.rebalance",
-    "cloud.instance.termination",
-    "cloud.autoscaling.scale",
-    "custom*",
-];
 
 /// How long a `PING` may take. A server that needs longer is not well.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
@@ -50,7 +41,7 @@ impl Plugin for Flusher {
     }
 
     fn supported_events(&self) -> Option<Vec<String>> {
-        Some(EVENTS.map(str::to_owned).into())
+        Some(LOSSES.into_iter().chain(WARNINGS).map(str::to_owned).collect())
     }
 
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), PluginError> {
@@ -59,9 +50,6 @@ impl Plugin for Flusher {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        if !EVENTS.contains(&event.kind.as_str()) && !event.kind.starts_with("custom") {
-            return Ok(Handled::not_mine());
-        }
         let settings = self.settings()?;
         let begun = Instant::now();
         let done = flush(settings, begun + event.budget(settings.timeout));

@@ -37,6 +37,14 @@ pub struct PluginEvent {
     pub raw: Value,
 }
 
+/// The types of events that take the instance away, and with `custom*` an operator's own, by which
+/// a policy says that it means this plugin. For [`supported_events`](crate::Plugin::supported_events).
+pub const LOSSES: [&str; 4] =
+    ["cloud.spot.interrupt", "cloud.instance.termination", "cloud.autoscaling.scale", "custom*"];
+
+/// The types of events before which to save and to take nothing away: the instance may stay.
+pub const WARNINGS: [&str; 2] = ["cloud.spot.rebalance", "instance.idle"];
+
 /// The longest time that is left: a bound for figures that make no sense.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -63,8 +71,15 @@ impl PluginEvent {
         }
     }
 
+    /// Whether it is one of [`WARNINGS`].
+    #[must_use]
+    pub fn is_warning(&self) -> bool {
+        WARNINGS.contains(&self.kind.as_str())
+    }
+
     /// How long the instance had left when the request was written: `data.timeRemaining`, whole
-    /// or broken seconds. `None` when the event does not say; zero when the time is over.
+    /// or broken seconds. `None` when the event does not say, as it may stay; zero when the time
+    /// is over.
     #[must_use]
     pub fn time_remaining(&self) -> Option<Duration> {
         let seconds = self.data.get("timeRemaining")?.as_f64()?;

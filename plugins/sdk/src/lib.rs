@@ -44,12 +44,12 @@ mod vote;
 pub mod wire;
 
 pub use config::Config;
-pub use event::PluginEvent;
+pub use event::{LOSSES, PluginEvent, WARNINGS};
 pub use handled::Handled;
 pub use info::{Dependency, Info, NoName, PROTOCOL, ProtocolMismatch, ProtocolRange};
 pub use metrics::Metrics;
 pub use plugin::{Plugin, PluginError};
-pub use serve::{answer, serve, serve_dyn, serve_on};
+pub use serve::{answer, handle, serve, serve_dyn, serve_on};
 pub use setting::{Kind, Setting};
 pub use snooze_event::Severity;
 pub use vote::{Verdict, Vote};

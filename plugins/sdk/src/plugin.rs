@@ -17,7 +17,8 @@ pub trait Plugin {
     /// Who the plugin is.
     fn info(&self) -> Info;
 
-    /// The events it handles; `None` leaves that to the policies.
+    /// The types of events it handles, where `*` at an end stands for anything; `None` leaves
+    /// that to the policies. An event of another type never comes to [`Plugin::handle_event`].
     fn supported_events(&self) -> Option<Vec<String>> {
         None
     }

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use crate::wire::{
-    Answer, MAX_LINE, MAX_REQUEST, Method, Request, failure_line, read_request, result_line,
+    Answer, MAX_LINE, MAX_REQUEST, Method, Request, covers, failure_line, read_request, result_line,
 };
-use crate::{Metrics, Plugin, PluginError, PluginEvent};
+use crate::{Handled, Metrics, Plugin, PluginError, PluginEvent};
 
 /// Serves a plugin over stdin and stdout until the host says `Shutdown` or is gone. All of `main`.
 ///
@@ -89,7 +89,7 @@ pub fn answer(plugin: &mut dyn Plugin, request: Request) -> Result<Value, Plugin
             plugin.check_idle(&Metrics::read(&param("metrics"))).map(|vote| vote.to_value())
         }
         Method::HandleEvent => {
-            plugin.handle_event(&PluginEvent::read(param("event"))).map(|done| done.to_value())
+            handle(plugin, &PluginEvent::read(param("event"))).map(|done| done.to_value())
         }
         Method::GetSupportedEvents => plugin
             .supported_events()
@@ -101,6 +101,18 @@ pub fn answer(plugin: &mut dyn Plugin, request: Request) -> Result<Value, Plugin
     match result {
         Err(error) if error.is_not_supported() => Ok(Answer::unknown_method(method.as_str())),
         result => result,
+    }
+}
+
+/// Hands an event to the plugin, if it is of a type that the plugin handles.
+///
+/// # Errors
+/// What the plugin says went wrong.
+pub fn handle(plugin: &mut dyn Plugin, event: &PluginEvent) -> Result<Handled, PluginError> {
+    let supported = plugin.supported_events();
+    match supported.is_none_or(|names| names.iter().any(|named| covers(named, &event.kind))) {
+        true => plugin.handle_event(event),
+        false => Ok(Handled::not_mine()),
     }
 }
 
@@ -129,7 +141,7 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
-    use crate::{Handled, Info, Vote};
+    use crate::{Info, Vote};
 
     #[derive(Default)]
     struct Sample {
@@ -242,11 +254,12 @@ mod tests {
                 Info::new("saver", "1.0.0")
             }
 
-            fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-                Ok(match event.kind.as_str() {
-                    "cloud.spot.interrupt" => Handled::with_status("saved").verified(true),
-                    _ => Handled::not_mine(),
-                })
+            fn supported_events(&self) -> Option<Vec<String>> {
+                Some(vec!["cloud.spot.*".to_owned()])
+            }
+
+            fn handle_event(&mut self, _event: &PluginEvent) -> Result<Handled, PluginError> {
+                Ok(Handled::with_status("saved").verified(true))
             }
         }
         let mut replies = Vec::new();

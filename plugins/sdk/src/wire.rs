@@ -35,6 +35,15 @@ pub const EXCERPT: usize = 200;
 /// How a text of a plugin begins that says that it does not know a method.
 const UNKNOWN_METHOD: &str = "Unknown method: ";
 
+/// Whether a type that a plugin names is that of an event; `*` at its end stands for anything.
+#[must_use]
+pub fn covers(named: &str, kind: &str) -> bool {
+    match named.strip_suffix('*') {
+        Some(start) => kind.starts_with(start),
+        None => kind == named,
+    }
+}
+
 /// Whether the JSON text nests deeper than [`MAX_DEPTH`]; brackets in strings do not count.
 fn too_deep(text: &str) -> bool {
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
+use snooze_plugin::wire::covers;
 use snooze_plugin::{Config, Handled, Info, Plugin, PluginError, PluginEvent, Setting};
 
 use super::http::{Response, Sender, target, told, url};
@@ -24,11 +25,13 @@ const MAX_APP_RESPONSE: usize = 32 * 1024;
 const DRILL_HEADER: HeaderName = HeaderName::from_static("x-cloudsnooze-drill");
 
 /// The events on which an application saves, each with the reason that it is told.
-const REASONS: [(&str, &str); 4] = [
+const REASONS: [(&str, &str); 6] = [
     ("cloud.spot.interrupt", "spot_termination"),
     ("cloud.spot.rebalance", "spot_rebalance"),
     ("cloud.instance.termination", "instance_termination"),
-    ("custom", "custom"),
+    ("cloud.autoscaling.scale", "autoscaling_scale"),
+    ("instance.idle", "instance_idle"),
+    ("custom*", "custom"),
 ];
 
 #[derive(Default)]
@@ -97,7 +100,8 @@ impl Plugin for AppCheckpointer {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        let Some(reason) = reason(&event.kind) else { return Ok(Handled::not_mine()) };
+        let known = REASONS.iter().find(|(named, _)| covers(named, &event.kind));
+        let reason = known.map_or(event.kind.as_str(), |(_, reason)| reason);
         let verify = self.settings.verify;
         let limit = budget(event, Duration::ZERO, self.settings.timeout);
         let body = json!({ "reason": reason, "time_remaining": time_remaining(event) });
@@ -121,11 +125,6 @@ impl AppCheckpointer {
         }
         self.sender.as_ref().ok_or_else(|| PluginError::new("no HTTP client"))
     }
-}
-
-fn reason(kind: &str) -> Option<&'static str> {
-    let kind = if kind.starts_with("custom.") { "custom" } else { kind };
-    REASONS.iter().find(|(known, _)| *known == kind).map(|(_, reason)| *reason)
 }
 
 /// What the answer of the application means.
@@ -174,7 +173,7 @@ mod tests {
         map.insert("app_endpoint".to_owned(), json!(format!("http://{}/save", server.place)));
         plugin.configure(map).unwrap();
         plugin.initialize().unwrap();
-        plugin.handle_event(&PluginEvent::read(event)).unwrap()
+        snooze_plugin::handle(&mut plugin, &PluginEvent::read(event)).unwrap()
     }
 
     fn notice(remaining: Value) -> Value {

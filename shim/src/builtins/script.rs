@@ -93,9 +93,6 @@ impl Plugin for SpotInterruptHandler {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        if event.kind != EVENT {
-            return Ok(Handled::not_mine());
-        }
         if event.once_key().is_some_and(|key| self.handled.iter().any(|known| known == key)) {
             return Ok(Handled::with_status("already_handled"));
         }

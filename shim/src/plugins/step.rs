@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use snooze_plugin::Handled;
-use snooze_plugin::wire::{Answer, Method};
+use snooze_plugin::wire::{Answer, Method, covers};
 use tokio::time::Instant;
 
 use super::attendant::{Attendant, Next, Pending};
@@ -76,10 +76,7 @@ impl Attendant {
         let face = self.face.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(supported) = &face.supported else { return true };
         let kind = event.get("type").and_then(Value::as_str).unwrap_or_default();
-        supported.iter().any(|name| match name.strip_suffix('*') {
-            Some(start) => kind.starts_with(start),
-            None => name == kind,
-        })
+        supported.iter().any(|named| covers(named, kind))
     }
 
     /// What the answer of a handler means.

@@ -9,7 +9,7 @@ use snooze_event::{Event, EventType};
 use snooze_tests::busybody::{self, Busybody};
 use snooze_tests::services::Cloud;
 use snooze_tests::setup::{Daemon, Setup};
-use snooze_tests::{plugins, wait};
+use snooze_tests::{plugins, programs, wait};
 
 /// A daemon that is idle after a nap of some seconds, unless the busybody works.
 fn setup() -> Setup {
@@ -18,11 +18,10 @@ fn setup() -> Setup {
     setup
 }
 
-/// Lets a plugin handle `instance.idle`.
-fn handle_idleness(setup: &mut Setup, plugin: &str) {
+/// Lets a handler have `instance.idle`.
+fn handle_idleness(setup: &mut Setup, handler: &Value) {
     let kind = "instance.idle";
-    let handlers = json!([{ "plugin": plugin }]);
-    let policy = json!({ "name": "idle", "match": { "type": [kind] }, "handlers": handlers });
+    let policy = json!({ "name": "idle", "match": { "type": [kind] }, "handlers": [handler] });
     setup.set("policies", json!([policy]));
 }
 
@@ -135,12 +134,29 @@ fn s1_66_an_instance_without_a_cloud_side_stops_itself_only_where_that_is_confir
     setup.set("local_action", action("stop this instance when it is idle"));
     let log = setup.path("handled");
     setup.script("plugins/flush.py", &plugins::recorder("flush", &log, 0.0));
-    handle_idleness(&mut setup, "flush");
+    handle_idleness(&mut setup, &json!({ "plugin": "flush" }));
     let daemon = setup.start();
     wait::until("the action", || (!setup.lines("done").is_empty()).then_some(()));
     assert!(!setup.lines("handled").is_empty(), "the handler ran first");
     assert_eq!(daemon.history()[0]["event_type"], "instance.idle");
     assert_eq!(setup.lines("done").len(), 1);
+}
+
+#[test]
+fn an_official_handler_that_a_policy_names_saves_before_an_idle_instance_is_stopped() {
+    let mut setup = setup();
+    setup.script("bin/stop", &format!("#!/bin/sh\n>'{}'\n", setup.path("done").display()));
+    let (script, confirm) = (setup.path("bin/stop"), "stop this instance when it is idle");
+    setup.set("local_action", json!({ "do": "script", "script": script, "confirm": confirm }));
+    let program = programs::path("volume-sync");
+    setup.script("plugins/volume-sync", &format!("#!/bin/sh\nexec '{}'\n", program.display()));
+    let paths = json!({ "paths": [setup.path("state")] });
+    let handler = json!({ "plugin": "volume-sync", "timeout_seconds": 60, "config": paths });
+    handle_idleness(&mut setup, &handler);
+    let daemon = setup.start();
+    wait::until("the action", || setup.path("done").exists().then_some(()));
+    let step = &daemon.history()[0]["steps"][0];
+    assert_eq!((&step["outcome"], &step["verified"]), (&json!("done"), &json!(true)), "{step:#}");
 }
 
 #[test]
@@ -179,7 +195,7 @@ fn the_local_action_is_left_out_where_a_handler_failed() {
     let confirm = "stop this instance when it is idle";
     let script = setup.path("bin/stop");
     setup.set("local_action", json!({ "do": "script", "script": script, "confirm": confirm }));
-    handle_idleness(&mut setup, "not-there");
+    handle_idleness(&mut setup, &json!({ "plugin": "not-there" }));
     let daemon = setup.start();
     setup.wait_for_log("local action left out");
     assert_eq!(setup.lines("done"), [""; 0]);
@@ -193,7 +209,7 @@ fn the_cloud_side_hears_of_it_and_its_order_comes_too_late_for_an_instance_in_us
     cloud.serve(&mut setup);
     let log = setup.path("handled");
     setup.script("plugins/flush.py", &plugins::recorder("flush", &log, 0.0));
-    handle_idleness(&mut setup, "flush");
+    handle_idleness(&mut setup, &json!({ "plugin": "flush" }));
     cloud.make_queue(&Cloud::queue());
     let daemon = setup.start();
     let told = &cloud.wait_for("instance.idle", 1)[0];

@@ -69,7 +69,7 @@ enum Kind {
 fn kind(value: &Value) -> Kind {
     let has = |key: &str| value.get(key).is_some();
     let settings = ["plugins", "event_handlers", "sources", "state_directory", "socket"];
-    if has("match") && has("handlers") {
+    if has("match") && (has("handlers") || has("actions")) {
         Kind::Policy
     } else if settings.iter().any(|key| has(key)) || has("polling_interval_seconds") {
         Kind::Settings
@@ -83,7 +83,7 @@ fn told(faults: &[snooze_policy::Fault]) -> String {
 }
 
 /// All documents of the project.
-fn documents() -> Vec<(PathBuf, String)> {
+pub(super) fn documents() -> Vec<(PathBuf, String)> {
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
         (path, text)

@@ -10,13 +10,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use snooze_event::{Event, EventType};
-use snooze_plugin::wire::{Answer, Method, read_reply, request_line};
+use snooze_plugin::wire::{Answer, Method, covers, read_reply, request_line};
 use snooze_plugin::{Info, Setting};
 use snooze_policy::Policy;
 use snooze_tests::{place, programs};
 use snoozed::builtins;
 
-use super::documents::blocks;
+use super::documents::{blocks, documents};
 
 #[test]
 fn every_official_plugin_has_a_page_and_is_listed() {
@@ -93,6 +93,36 @@ fn every_recipe_fits_into_a_spot_notice_with_settings_that_its_plugins_take() {
     }
 }
 
+#[test]
+fn a_policy_that_is_shown_gives_a_plugin_no_event_that_it_leaves_alone() {
+    let supported: BTreeMap<String, Vec<String>> = names()
+        .into_iter()
+        .filter_map(|name| {
+            let types = ask(&name, Method::GetSupportedEvents).supported_events()?;
+            Some((name, types))
+        })
+        .collect();
+    assert!(supported.len() > 10, "{supported:?}");
+    let mut shown = 0;
+    for (path, text) in documents() {
+        for policy in blocks(&text, "json") {
+            let policy: Value = serde_json::from_str(&policy).unwrap();
+            let listed = |list: &Value| list.as_array().cloned().unwrap_or_default();
+            for handler in listed(&policy["handlers"]) {
+                let name = handler["plugin"].as_str().unwrap();
+                let Some(types) = supported.get(name) else { continue };
+                for kind in listed(&policy["match"]["type"]) {
+                    let Some(kind) = kind.as_str() else { continue };
+                    let is_taken = types.iter().any(|named| covers(named, kind));
+                    assert!(is_taken, "{}: {name} leaves {kind} alone", path.display());
+                    shown += 1;
+                }
+            }
+        }
+    }
+    assert!(shown > 20, "{shown}");
+}
+
 /// The programs below `plugins`, and what is built in.
 pub(super) fn names() -> Vec<String> {
     let mut names: Vec<String> = builtins::NAMES.map(str::to_owned).into();
@@ -121,8 +151,16 @@ fn pages_of(folder: &str) -> BTreeMap<String, String> {
     fs::read_dir(folder).unwrap().filter_map(|entry| read(entry.unwrap().path())).collect()
 }
 
-/// What a plugin says of itself, as a process.
+/// What a plugin says of itself.
 fn info(name: &str) -> Info {
+    match ask(name, Method::Info) {
+        Answer::Result(value) => Info::read(&value).unwrap(),
+        other @ (Answer::Failed(_) | Answer::NotSupported) => panic!("{name}: {other:?}"),
+    }
+}
+
+/// What a plugin answers as a process that was asked nothing else.
+fn ask(name: &str, method: Method) -> Answer {
     let mut command = match builtins::NAMES.contains(&name) {
         true => {
             let mut command = Command::new(programs::path("snoozed"));
@@ -132,13 +170,10 @@ fn info(name: &str) -> Info {
         false => Command::new(programs::path(name)),
     };
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let line = request_line(Method::Info, Map::new(), 1, false);
+    let line = request_line(method, Map::new(), 1, false);
     child.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
     let mut reply = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut reply).unwrap();
     child.wait().unwrap();
-    match read_reply(reply.trim_end().as_bytes()).unwrap().answer {
-        Answer::Result(value) => Info::read(&value).unwrap(),
-        other @ (Answer::Failed(_) | Answer::NotSupported) => panic!("{name}: {other:?}"),
-    }
+    read_reply(reply.trim_end().as_bytes()).unwrap().answer
 }

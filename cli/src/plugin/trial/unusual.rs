@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use snooze_plugin::Handled;
-use snooze_plugin::wire::{Answer, Method, read_reply};
+use snooze_plugin::wire::{Answer, Method, covers, read_reply};
 
 use super::talk::Talk;
 use super::{CALL, LATE};
@@ -116,13 +116,5 @@ impl Talk {
             Ok(()) => self.absent(name, start, "does not say so, but goes on"),
             Err(fault) => self.note(name, start, Err(fault)),
         }
-    }
-}
-
-/// Whether a type that a plugin names is this one; `*` at its end stands for anything.
-fn covers(named: &str, kind: &str) -> bool {
-    match named.strip_suffix('*') {
-        Some(start) => kind.starts_with(start),
-        None => kind == named,
     }
 }

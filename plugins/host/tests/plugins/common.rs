@@ -33,7 +33,7 @@ pub(crate) fn handle(plugin: &mut impl Plugin, config: &Value, event: &PluginEve
     let mut config = config.as_object().unwrap().clone();
     config.entry("timeout_seconds").or_insert(json!(110));
     plugin.configure(&config).unwrap_or_else(|error| panic!("{error}"));
-    let handled = plugin.handle_event(event);
+    let handled = snooze_plugin::handle(plugin, event);
     handled.unwrap_or_else(|error| Handled::failed(error.to_string()))
 }
 

@@ -92,12 +92,13 @@ fn a_dry_run_changes_nothing_and_a_drill_cuts_nobody() {
     }
     assert_eq!(sql.one::<String>(latest), before);
 
-    let mut events = [notice(), notice(), notice()];
+    let mut events = [notice(), notice(), notice(), notice()];
     events[0]["data"]["drill"] = json!(true);
     events[1]["data"]["action"] = json!("hibernate");
     events[2]["type"] = json!("cloud.spot.rebalance");
+    events[3]["type"] = json!("instance.idle");
     for strategy in ["quiesce", "fast-stop"] {
-        for (event, why) in events.iter().zip(["drill", "hibernation", "rebalance"]) {
+        for (event, why) in events.iter().zip(["drill", "hibernation", "may stay", "may stay"]) {
             let mut flusher = Program::flusher(config(&server, json!({ "strategy": strategy })));
             let handled = flusher.handle(event);
             assert_eq!(handled.verified, Some(true), "{handled:?}");

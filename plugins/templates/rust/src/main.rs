@@ -81,9 +81,6 @@ impl Plugin for MyPlugin {
     }
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
-        if !EVENTS.contains(&event.kind.as_str()) {
-            return Ok(Handled::not_mine());
-        }
         let path = self.path.display().to_string();
         if let Some(left) = event.time_remaining().filter(|left| *left < SAVE_LIMIT) {
             return Ok(Handled::failed(format!(
