@@ -158,6 +158,14 @@ impl Keeper {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
+        // A plugin inherits what is ignored, and not what is caught: whoever started the daemon may
+        // ignore these, as a shell does for its background.
+        use SignalKind as Kind;
+        for kind in
+            [Kind::hangup(), Kind::interrupt(), Kind::user_defined1(), Kind::user_defined2()]
+        {
+            drop(unix::signal(kind)?);
+        }
         Ok(Self {
             term: unix::signal(SignalKind::terminate())?,
             quit: unix::signal(SignalKind::quit())?,
