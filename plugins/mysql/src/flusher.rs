@@ -27,7 +27,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Default)]
 pub struct Flusher {
     settings: Settings,
-    held: Option<Held>,
+    /// What is held, and what was told of the flush before.
+    held: Option<(Held, Handled)>,
 }
 
 impl Plugin for Flusher {
@@ -88,11 +89,16 @@ impl Plugin for Flusher {
 
 impl Flusher {
     fn flush(&mut self, limit: Duration, leaves: Option<Duration>) -> Result<Handled, FlushError> {
+        // What is shut for an instance that goes is not opened by news after which it may stay.
+        let held = self.held.as_ref().filter(|(held, _)| held.lasts());
+        if let (None, Some((_, told))) = (leaves, held) {
+            return Ok(told.clone());
+        }
         // A lock of ours would keep us from a new one.
         self.held = None;
         let (saved, held) = flush_and_hold(&self.settings, limit, leaves)?;
         let handled = told(&self.settings, &saved);
-        self.held = Some(held).filter(|_| saved.locked || saved.refuses);
+        self.held = (saved.locked || saved.refuses).then(|| (held, handled.clone()));
         Ok(handled)
     }
 

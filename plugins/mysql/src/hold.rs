@@ -31,6 +31,13 @@ pub(crate) struct Held {
     thread: Option<JoinHandle<()>>,
 }
 
+impl Held {
+    /// Whether the session still holds something.
+    pub(crate) fn lasts(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+}
+
 /// Flushes within `limit`. What is held is held until the value goes, or until the instance,
 /// which goes after `leaves`, has lived on.
 pub(crate) fn flush_and_hold(

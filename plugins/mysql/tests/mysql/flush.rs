@@ -119,12 +119,16 @@ fn without_a_time_at_which_the_instance_goes_nothing_is_held_or_stopped() {
     let Some(server) = MariaDb::start(&[]) else { return };
     let mut client = server.client();
     client.make_tables();
-    for config in [
-        json!({ "dsn": server.dsn("root"), "hold": "deadline", "read_only": true }),
-        json!({ "dsn": server.dsn("root"), "strategy": "fast-stop" }),
+    let holding = json!({ "dsn": server.dsn("root"), "hold": "deadline", "read_only": true });
+    let stopping = json!({ "dsn": server.dsn("root"), "strategy": "fast-stop" });
+    for (kind, config) in [
+        ("cloud.spot.rebalance", &holding),
+        ("cloud.spot.rebalance", &stopping),
+        ("instance.idle", &holding),
+        ("custom.deploy", &stopping),
     ] {
-        let mut flusher = Program::start(FLUSHER, &config);
-        let handled = flusher.handle(json!({ "type": "cloud.spot.rebalance" }));
+        let mut flusher = Program::start(FLUSHER, config);
+        let handled = flusher.handle(json!({ "type": kind }));
         assert_eq!(handled.status.as_deref(), Some("mysql_flushed"), "{handled:?}");
         assert_eq!(handled.more["lock_held"], false);
         assert!(client.can_write(), "while the flusher lives");

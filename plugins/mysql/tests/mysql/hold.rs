@@ -43,6 +43,9 @@ fn the_lock_is_held_by_the_session_of_the_flusher_until_it_is_let_go() {
     let mut flusher = hold(&config, &mut client);
     assert_eq!(flusher.flush().more["lock_held"], true, "again, and it is still held");
     assert!(!client.can_write());
+    let handled = flusher.handle(json!({ "type": "cloud.spot.rebalance" }));
+    assert_eq!((handled.verified, &handled.more["lock_held"]), (Some(true), &json!(true)));
+    assert!(!client.can_write(), "after news that takes nothing away");
     drop(flusher);
     eventually("the lock of a killed flusher is gone", || client.can_write());
 }
