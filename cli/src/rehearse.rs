@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use snooze_event::{Event, EventId, wire};
+use snooze_plugin::WARNINGS;
 use snooze_policy::{Facts, Plan, Policy, When, document, schedule, select, steps};
 use snoozed::exit;
 
@@ -242,6 +243,11 @@ pub(crate) fn plain(
     members.insert("type".to_owned(), kind.into());
     wire::plugin::read_custom(&Value::Object(members), now, event_id()?)
         .map_err(|fault| Failure::usage(chain(fault)))
+}
+
+/// Whether such an event says when the instance goes.
+pub(crate) fn has_deadline(kind: &str) -> bool {
+    !WARNINGS.contains(&kind) && !kind.starts_with("system.")
 }
 
 fn of_text(text: &str, now: Timestamp) -> Result<Vec<Event>, wire::ReadError> {

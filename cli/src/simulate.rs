@@ -11,7 +11,7 @@ use snoozed::{exit, settings};
 
 use crate::daemon::Context;
 use crate::failure::Failure;
-use crate::rehearse::{self, Rehearsal};
+use crate::rehearse::{self, Rehearsal, has_deadline};
 use crate::text::{cell, list, milliseconds};
 use crate::{incident, screen, text};
 
@@ -89,13 +89,11 @@ fn params(args: &Args, status: &Value) -> Map<String, Value> {
     {
         members.insert("instanceID".to_owned(), id.clone());
     }
-    let params = [
-        ("type", json!(kind(&args.what))),
-        ("data", data),
-        ("deadline_seconds", json!(args.seconds)),
-        ("drill", json!(true)),
-    ];
-    params.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    let kind = kind(&args.what);
+    let seconds = has_deadline(kind).then(|| ("deadline_seconds", json!(args.seconds)));
+    let params = [("type", json!(kind)), ("data", data), ("drill", json!(true))];
+    let params = params.into_iter().chain(seconds);
+    params.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// Tells what changes until the incident is closed.

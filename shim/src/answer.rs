@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use snooze_event::{EventType, wire};
+use snooze_plugin::wire::covers;
+use snooze_policy::Policy;
 
 use crate::clock::Now;
 use crate::idle::monitor::LONGEST_WAKE;
 use crate::metrics;
-use crate::plugins::{self, PluginState};
+use crate::plugins::{self, PluginState, PluginStatus};
 use crate::run::Daemon;
 use crate::socket::{BAD_PARAMETERS, FAILED, Reply, Request, UNKNOWN_COMMAND};
 use crate::view;
@@ -88,12 +90,26 @@ pub(crate) fn faults(daemon: &Daemon) -> Vec<(String, String)> {
             | PluginState::Busy
             | PluginState::Stopped => false,
         };
+        if let Some(text) = unheard(daemon.watch.policies(), &status) {
+            faults.push((status.id.clone(), text));
+        }
         if is_down {
             let why = status.stats.last_error.filter(|_| status.state != PluginState::Disabled);
             faults.push((status.id, why.unwrap_or_else(|| status.state.as_str().to_owned())));
         }
     }
     faults
+}
+
+/// What is wrong with a handler that leaves alone all that its policy is about.
+fn unheard(policies: &[Policy], status: &PluginStatus) -> Option<String> {
+    let supported = status.supported.as_ref()?;
+    let name = status.id.split('/').next()?;
+    let policy = policies.iter().find(|policy| policy.name.as_str() == name)?;
+    let types = policy.pattern.exact_strings("type")?;
+    let is_heard = |kind: &&str| supported.iter().any(|named| covers(named, kind));
+    let text = || format!("handles none of the events of its policy: `{}`", types.join("`, `"));
+    (!types.iter().any(is_heard)).then(text)
 }
 
 fn shown(faults: Vec<(String, String)>) -> Vec<Value> {

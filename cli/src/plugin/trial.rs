@@ -129,11 +129,15 @@ pub(super) fn person(points: &[Point]) -> String {
 /// An event as the daemon would write it, marked as a drill. Each has an incident of its own.
 fn event(kind: &str, left: Duration, incident: &str) -> Result<Value, Failure> {
     let now = Timestamp::now();
-    let members = json!({ "drill": true, "deadline_seconds": left.as_secs_f64(),
-        "data": { "action": "terminate", "instanceID": "i-0123456789abcdef0" } });
+    let instance = "i-0123456789abcdef0";
+    let members = match rehearse::has_deadline(kind) || left <= NO_TIME {
+        true => json!({ "drill": true, "deadline_seconds": left.as_secs_f64(),
+            "data": { "action": "terminate", "instanceID": instance } }),
+        false => json!({ "drill": true, "data": { "instanceID": instance } }),
+    };
     let members = members.as_object().cloned().unwrap_or_default();
     let event = rehearse::plain(kind, members, now)?;
-    let incident = IncidentKey::stored(&format!("i-0123456789abcdef0/plugin-test/{incident}"));
+    let incident = IncidentKey::stored(&format!("{instance}/plugin-test/{incident}"));
     Ok(wire::plugin::write(&event, left, None, Some("m7g.large"), &incident, 1))
 }
 

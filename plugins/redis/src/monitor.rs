@@ -48,10 +48,6 @@ impl Plugin for Monitor {
         }
     }
 
-    fn supported_events(&self) -> Option<Vec<String>> {
-        Some(Vec::new())
-    }
-
     fn configure(&mut self, given: &Map<String, Value>) -> Result<(), PluginError> {
         let known = settings();
         let mut config = Config::new(&known, given);

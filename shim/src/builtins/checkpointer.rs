@@ -101,7 +101,7 @@ impl Plugin for AppCheckpointer {
 
     fn handle_event(&mut self, event: &PluginEvent) -> Result<Handled, PluginError> {
         let known = REASONS.iter().find(|(named, _)| covers(named, &event.kind));
-        let reason = known.map_or(event.kind.as_str(), |(_, reason)| reason);
+        let Some((_, reason)) = known else { return Ok(Handled::not_mine()) };
         let verify = self.settings.verify;
         let limit = budget(event, Duration::ZERO, self.settings.timeout);
         let body = json!({ "reason": reason, "time_remaining": time_remaining(event) });
@@ -235,6 +235,20 @@ mod tests {
             handled,
             Handled::failed(format!("`{}` did not answer within 0.1 s", server.place))
         );
+    }
+
+    #[test]
+    fn the_application_is_told_what_for() {
+        let server = Server::answering("200 OK", "{}");
+        for (kind, reason) in [
+            ("cloud.autoscaling.scale", "autoscaling_scale"),
+            ("instance.idle", "instance_idle"),
+            ("custom.deploy", "custom"),
+        ] {
+            assert!(checkpoint(&server, json!({}), json!({ "type": kind })).handled, "{kind}");
+            let expected = json!({ "reason": reason, "time_remaining": 120 }).to_string();
+            assert_eq!(server.received().body, expected);
+        }
     }
 
     // S0-60

@@ -8,10 +8,14 @@ use snooze_plugin::{Info, PluginEvent};
 /// What is left where an event does not say, in seconds: a Spot notice comes two minutes before.
 const UNSAID_SECONDS: u32 = 120;
 
-/// How long a step may take: what is left, less `reserve`, and `limit` at most.
+/// How long a step may take: what is left, less `reserve`, and `limit` at most. After an event that
+/// does not say what is left, the instance may stay, unless it is of a Spot loss.
 pub(super) fn budget(event: &PluginEvent, reserve: Duration, limit: Duration) -> Duration {
-    let left = event.time_remaining();
-    let left = left.unwrap_or(Duration::from_secs(UNSAID_SECONDS.into()));
+    let left = match event.time_remaining() {
+        None if event.kind == "cloud.spot.interrupt" => Duration::from_secs(UNSAID_SECONDS.into()),
+        None => return limit,
+        Some(left) => left,
+    };
     left.saturating_sub(reserve).min(limit)
 }
 

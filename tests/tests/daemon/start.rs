@@ -108,13 +108,18 @@ fn status_names_all_that_leaves_the_instance_unprotected() {
     let mut setup = Setup::new();
     setup.policy("orders", json!([{ "plugin": "no-such-plugin" }]));
     fs::write(setup.path("policies.d/bad.json"), "{}").unwrap();
+    let deaf = json!({ "name": "load", "match": { "type": ["system.cpu.high", "system.disk.low"] },
+        "handlers": [{ "plugin": "app-checkpointer" }] });
+    fs::write(setup.path("policies.d/load.json"), deaf.to_string()).unwrap();
     let daemon = setup.start();
     let told = wait::until("the faults", || {
         let faults = daemon.ask("STATUS", json!({}))["faults"].to_string();
-        let whole = faults.contains("bad.json") && faults.contains("orders/no-such-plugin");
-        whole.then_some(faults)
+        let all = ["bad.json", "orders/no-such-plugin", "load/app-checkpointer"];
+        all.iter().all(|part| faults.contains(part)).then_some(faults)
     });
     assert!(told.contains("there is no plugin `no-such-plugin`"), "{told}");
+    let deaf = "handles none of the events of its policy: `system.cpu.high`, `system.disk.low`";
+    assert!(told.contains(deaf), "{told}");
     daemon.hang_up();
     setup.wait_for_log("settings not taken up");
     let faults = daemon.ask("STATUS", json!({}))["faults"].to_string();

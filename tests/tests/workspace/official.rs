@@ -109,7 +109,11 @@ fn a_policy_that_is_shown_gives_a_plugin_no_event_that_it_leaves_alone() {
             let policy: Value = serde_json::from_str(&policy).unwrap();
             let listed = |list: &Value| list.as_array().cloned().unwrap_or_default();
             for handler in listed(&policy["handlers"]) {
-                let name = handler["plugin"].as_str().unwrap();
+                let (name, config) = (&handler["plugin"], &handler["config"]);
+                let name = match (name.as_str(), config["db_type"].as_str()) {
+                    (Some("database-flusher"), Some(db_type)) => &format!("{db_type}-flusher"),
+                    (name, _) => name.unwrap(),
+                };
                 let Some(types) = supported.get(name) else { continue };
                 for kind in listed(&policy["match"]["type"]) {
                     let Some(kind) = kind.as_str() else { continue };

@@ -202,7 +202,7 @@ impl Points {
         let unit = "cloudsnooze-plugin@unit-stopper.service";
         let force = machine.run(&format!(
             "pid=$(systemctl show {unit} -p MainPID --value); \
-             grep -E '^(Uid|CapBnd|NoNewPrivs|Seccomp):' /proc/$pid/status; \
+             grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/$pid/status; \
              cat /sys/fs/cgroup$(systemctl show {unit} -p ControlGroup --value)/pids.max"
         ))?;
         // CAP_KILL alone (capability 5), a filter of system calls, and 512 tasks.

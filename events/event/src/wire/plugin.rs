@@ -59,6 +59,8 @@ pub fn write(
             ("timeRemaining", deadline.map(|_| json!(left.as_secs_f64()))),
         ];
         let known = known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        // A time that the data tells does not run.
+        told.data.remove("timeRemaining");
         told.data.extend(known);
     }
     let extras = [

@@ -133,8 +133,10 @@ fn a_warning_asks_for_a_checkpoint_where_a_marker_tells_of_it_and_ends_nothing()
     let process = place.shell(SAVES);
     let warning = event("cloud.spot.rebalance", json!({}));
     let config = json!({ "pid_file": place.pid_file(), "marker_file": place.marker() });
-    let handled = handle(&mut SignalCheckpoint::default(), &config, &warning);
-    assert_eq!(handled.verified, Some(true));
+    for warning in [&warning, &event("instance.idle", json!({}))] {
+        let handled = handle(&mut SignalCheckpoint::default(), &config, warning);
+        assert_eq!(handled.verified, Some(true));
+    }
     let config = json!({ "pid_file": place.pid_file(), "signal": "TERM" });
     let handled = handle(&mut SignalCheckpoint::default(), &config, &warning);
     assert_eq!(handled, Handled::not_mine());

@@ -175,10 +175,11 @@ fn a_drill_and_a_dry_run_only_say_what_would_be_done_and_a_warning_freezes_nothi
     let mut config = volume.freezing(100);
     config["dry_run"] = json!(true);
     assert_eq!(handle(&mut plugin(), &config, &notice()).more["would"], told);
-    let warning = event("cloud.spot.rebalance", json!({}));
-    let handled = handle(&mut plugin(), &volume.freezing(100), &warning);
-    assert_eq!((handled.verified, handled.more.get("frozen")), (Some(true), None));
-    assert!(!volume.is_frozen());
+    for kind in ["cloud.spot.rebalance", "instance.idle"] {
+        let handled = handle(&mut plugin(), &volume.freezing(100), &event(kind, json!({})));
+        assert_eq!((handled.verified, handled.more.get("frozen")), (Some(true), None));
+        assert!(!volume.is_frozen());
+    }
     let other = event("system.disk.low", json!({}));
     assert_eq!(handle(&mut plugin(), &json!({}), &other), Handled::not_mine());
 }

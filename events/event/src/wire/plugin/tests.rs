@@ -55,7 +55,9 @@ fn an_event_that_leaves_the_instance_there_tells_of_no_time_without_a_deadline()
     };
     expect![[r#"{"attempt":1,"drill":false,"incident":"k","instanceType":"m6i.large"}"#]]
         .assert_eq(&told(&event));
+    event.data.insert("timeRemaining".to_owned(), json!(90));
     event.instance = spot().instance;
+    assert!(!told(&event).contains("timeRemaining"));
     event.deadline = spot().deadline;
     expect![[r#"{"attempt":1,"drill":false,"incident":"k","instanceID":"i-0a1b2c3d4e5f60718","instanceType":"m6i.large","timeRemaining":60.0}"#]]
         .assert_eq(&told(&event));
