@@ -205,6 +205,8 @@ impl Services {
             "container-stopper" | "slurm-requeue" => {
                 Trial { config: json!({}), has_service: false }
             }
+            // No server of MongoDB can be had from the packages that the tests install.
+            "mongodb-flusher" => Trial { config: json!({}), has_service: false },
             // Their service is AWS: the tests of the stack let them act on it.
             "directory-syncer" => Trial {
                 config: json!({ "directory": folder, "bucket": "backups", "region": "us-east-1" }),
