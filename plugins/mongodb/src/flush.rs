@@ -2,19 +2,32 @@
 //!
 //! From MongoDB's manual (`fsync`, `replSetStepDown`, `shutdown`, `replSetGetStatus`): a step-down
 //! waits until a secondary that can be elected has caught up, and fails without one; `fsync`
-//! without `lock` returns when all that was written is on disk; a clean `shutdown` waits for what
-//! runs, writes everything and ends.
+//! without `lock` returns when all that was written is on disk; a clean `shutdown` writes
+//! everything and ends, and a member of a set waits for `timeoutSecs` before that, so that its
+//! clients go elsewhere.
 
 use std::time::Duration;
 
 use mongodb::bson::{Timestamp, doc};
 use tokio::time::{Instant, sleep};
 
-use crate::server::{Role, Server, ServerError};
+use crate::server::{Optimes, Role, Server, ServerError};
 use crate::settings::{Settings, Strategy};
 
-/// How long a server that stepped down may not be elected again: the instance is gone by then.
+/// How long a server that stepped down may not be elected again, at least.
 const STEPPED_DOWN: Duration = Duration::from_secs(300);
+
+/// How much longer than the instance is there.
+const STEPPED_DOWN_AFTER: Duration = Duration::from_secs(60);
+
+/// What the server may say a little later than it is asked to.
+const LATE_ANSWER: Duration = Duration::from_secs(1);
+
+/// How long a member that shuts down lets its clients go elsewhere, at most.
+const QUIESCE: Duration = Duration::from_secs(5);
+
+/// How long what was flushed is looked for, at most: members report every half a second.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -22,18 +35,18 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What was done.
 pub(crate) struct Flushed {
     pub(crate) role: Role,
-    /// The server is a secondary now, and was the primary.
+    /// The server was the primary and is it no more; `None` where it was to stay what it is.
     pub(crate) stepped_down: Option<bool>,
+    /// `fsync` came to its end.
+    pub(crate) synced: bool,
     /// The last change that was to be saved, where the server tells one.
     pub(crate) applied: Option<Timestamp>,
-    /// It is in the journal on disk.
-    pub(crate) durable: Option<bool>,
-    /// A majority of the set has it.
-    pub(crate) replicated: Option<bool>,
-    /// The server is gone.
-    pub(crate) stopped: bool,
-    /// What failed, while the rest was done.
-    pub(crate) short: Vec<String>,
+    /// How far the server was at last.
+    pub(crate) reached: Option<Optimes>,
+    /// The server took the order to end, and nobody listens any more.
+    pub(crate) ending: bool,
+    /// What failed.
+    pub(crate) failed: Vec<String>,
 }
 
 /// What would be done with a server in this role.
@@ -47,72 +60,91 @@ pub(crate) fn acts(settings: &Settings, role: Role, leaves: bool) -> Vec<&'stati
 }
 
 /// Flushes by `until`. What takes the server from its clients is done only when the instance
-/// `leaves`.
+/// `leaves`, after so long. What fails keeps nothing else from being done.
 pub(crate) async fn flush(
     settings: &Settings,
-    leaves: bool,
+    leaves: Option<Duration>,
     until: Instant,
 ) -> Result<Flushed, ServerError> {
-    let server = Server::open(settings, until).await?;
+    let server = Server::open(settings, until)?;
     let role = server.role().await?;
-    let acts = acts(settings, role, leaves);
-    let is_member = role != Role::Standalone;
+    let acts = acts(settings, role, leaves.is_some());
     let mut done = Flushed {
         role,
         stepped_down: None,
+        synced: false,
         applied: None,
-        durable: None,
-        replicated: None,
-        stopped: false,
-        short: Vec::new(),
+        reached: None,
+        ending: false,
+        failed: Vec::new(),
     };
     if acts.contains(&"replSetStepDown") {
-        let stepped = step_down(&server, until).await;
+        let stepped = step_down(&server, leaves.unwrap_or_default(), until).await;
         done.stepped_down = Some(stepped.is_ok());
-        done.short.extend(stepped.err().map(told));
+        done.failed.extend(stepped.err().map(told));
     }
-    let before = if is_member { server.optimes().await } else { None };
-    server.run(doc! { "fsync": 1 }).await?;
+    let ends = acts.contains(&"shutdown");
+    // A clean end writes everything, too.
+    let share = if ends { Instant::now() + left(until) / 2 } else { until };
+    let before = if role == Role::Standalone { None } else { server.optimes().await };
+    let synced = server.run_until(doc! { "fsync": 1 }, share).await;
+    done.synced = synced.is_ok();
+    done.failed.extend(synced.err().map(told));
     if let Some(before) = before {
-        let after = server.optimes().await;
         done.applied = Some(before.applied);
-        done.durable = Some(after.is_some_and(|after| after.durable >= before.applied));
-        done.replicated = Some(after.is_some_and(|after| after.committed >= before.applied));
+        done.reached = reached(&server, before.applied, share).await;
     }
-    if acts.contains(&"shutdown") {
-        let stopped = stop(&server, until).await;
-        done.stopped = stopped.is_ok();
-        done.short.extend(stopped.err().map(told));
+    if ends {
+        let ended = end(&server, until).await;
+        done.ending = ended.is_ok();
+        done.failed.extend(ended.err().map(told));
     }
     Ok(done)
 }
 
 /// Connects and asks for nothing more.
 pub(crate) async fn look(settings: &Settings, until: Instant) -> Result<Role, ServerError> {
-    Server::open(settings, until).await?.role().await
+    Server::open(settings, until)?.role().await
 }
 
 /// Has half of the time that is left, since a set without a secondary that caught up has to be
 /// flushed all the same.
-async fn step_down(server: &Server<'_>, until: Instant) -> Result<(), ServerError> {
-    let half = until.saturating_duration_since(Instant::now()) / 2;
+async fn step_down(
+    server: &Server<'_>,
+    leaves: Duration,
+    until: Instant,
+) -> Result<(), ServerError> {
+    let half = left(until) / 2;
     let command = doc! {
-        "replSetStepDown": whole(STEPPED_DOWN),
-        "secondaryCatchUpPeriodSecs": whole(half).max(1),
+        "replSetStepDown": whole(STEPPED_DOWN.max(leaves + STEPPED_DOWN_AFTER)),
+        "secondaryCatchUpPeriodSecs": whole(half.saturating_sub(LATE_ANSWER)).max(1),
     };
     let asked = server.run_until(command, Instant::now() + half).await;
-    // Servers before 4.2 close the connection instead of an answer: what it is now counts.
-    match (asked, server.role().await?) {
-        (Err(error), Role::Primary) => Err(error),
-        (Ok(_) | Err(_), _) => Ok(()),
+    // After a connection that broke, what it is now counts.
+    match (asked, server.role().await) {
+        (Ok(_), _) | (Err(_), Ok(Role::Secondary)) => Ok(()),
+        (Err(error), _) => Err(error),
     }
 }
 
-/// Ends the server and waits until nobody listens.
-async fn stop(server: &Server<'_>, until: Instant) -> Result<(), ServerError> {
-    let left = until.saturating_duration_since(Instant::now());
-    let command = doc! { "shutdown": 1, "timeoutSecs": whole(left).max(1) };
-    match server.run(command).await {
+/// Looks until all is on disk and a majority has it, for a while.
+async fn reached(server: &Server<'_>, wanted: Timestamp, until: Instant) -> Option<Optimes> {
+    let end = Instant::now() + LOOK.min(left(until) / 2);
+    let mut last = None;
+    loop {
+        last = server.optimes().await.or(last);
+        let is_all = last.is_some_and(|at| at.durable >= wanted && at.committed >= wanted);
+        if is_all || Instant::now() + PAUSE >= end {
+            return last;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Tells the server to end and waits until nobody listens.
+async fn end(server: &Server<'_>, until: Instant) -> Result<(), ServerError> {
+    let quiesce = QUIESCE.min(left(until) / 4);
+    match server.run(doc! { "shutdown": 1, "timeoutSecs": whole(quiesce).max(1) }).await {
         // It ends without an answer.
         Ok(_) | Err(ServerError::Broken { .. } | ServerError::Connect { .. }) => {}
         Err(error) => return Err(error),
@@ -127,6 +159,10 @@ async fn stop(server: &Server<'_>, until: Instant) -> Result<(), ServerError> {
         sleep(PAUSE).await;
     }
     Ok(())
+}
+
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
 }
 
 /// Whole seconds, for the server.

@@ -1,15 +1,16 @@
 //! `mongodb-flusher`: has MongoDB write its data to disk, and a primary hand its part over.
 
+use std::io;
 use std::time::Duration;
 
 use mongodb::bson::Timestamp;
 use serde_json::{Map, Value};
 use snooze_plugin::{Handled, Info, LOSSES, Plugin, PluginError, PluginEvent, Setting, WARNINGS};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 use crate::flush::{self, Flushed, acts, flush};
-use crate::server::ServerError;
+use crate::server::{Server, ServerError};
 use crate::settings::{self, Settings};
 
 /// How long a look may take. A server that needs longer is not well.
@@ -53,7 +54,14 @@ impl Plugin for Flusher {
     }
 
     fn configure(&mut self, config: &Map<String, Value>) -> Result<(), PluginError> {
-        self.settings = Some(Settings::read(config)?);
+        self.settings = None;
+        let settings = within(async {
+            let settings = Settings::read(config).await?;
+            // What only the driver finds wrong is told now, too.
+            Server::open(&settings, Instant::now())?;
+            Ok::<_, PluginError>(settings)
+        })??;
+        self.settings = Some(settings);
         Ok(())
     }
 
@@ -62,15 +70,15 @@ impl Plugin for Flusher {
         let begun = Instant::now();
         let budget = event.budget(settings.timeout);
         let until = begun + budget.saturating_sub(ANSWER.min(budget / 10));
-        let leaves = event.time_remaining().is_some();
-        let handled = runtime()?.block_on(async {
+        let leaves = event.time_remaining();
+        let handled = within(async {
             if settings.dry_run || event.drill {
                 let role = flush::look(settings, until).await?;
                 let would = Handled::with_status("dry_run").and("role", role.as_str());
-                return Ok(would.and("would", acts(settings, role, leaves)));
+                return Ok(would.and("would", acts(settings, role, leaves.is_some())));
             }
             Ok(told(flush(settings, leaves, until).await?))
-        });
+        })?;
         let handled = handled.unwrap_or_else(|error: ServerError| {
             Handled::failed(PluginError::from(error).to_string())
         });
@@ -80,25 +88,31 @@ impl Plugin for Flusher {
 
     fn health(&mut self) -> Result<(), PluginError> {
         let settings = self.settings()?;
-        runtime()?.block_on(flush::look(settings, Instant::now() + LOOK_LIMIT))?;
+        within(flush::look(settings, Instant::now() + LOOK_LIMIT))??;
         Ok(())
     }
 }
 
 fn told(done: Flushed) -> Handled {
-    let status = if done.stopped { "mongodb_stopped" } else { "mongodb_flushed" };
-    let mut handled = Handled::with_status(status).and("role", done.role.as_str());
-    handled.verified = done.durable;
-    handled.error = (!done.short.is_empty()).then(|| done.short.join("; "));
-    let saved = done.applied.map(|applied| format!("changes up to {}", at(applied)));
-    let saved = saved.unwrap_or_else(|| "all that was written".to_owned());
-    handled = handled.and("saved", saved).and("stopped", done.stopped);
-    for (key, is_so) in [("stepped_down", done.stepped_down), ("replicated", done.replicated)] {
-        if let Some(is_so) = is_so {
-            handled = handled.and(key, is_so);
-        }
+    let error = (!done.failed.is_empty()).then(|| done.failed.join("; "));
+    let mut handled = match (done.synced, done.ending) {
+        (_, true) => Handled::with_status("mongodb_ending"),
+        (true, false) => Handled::with_status("mongodb_flushed"),
+        (false, false) => Handled::default(),
+    };
+    handled.error = error;
+    handled = handled.and("role", done.role.as_str()).and("ending", done.ending);
+    if let Some(stepped_down) = done.stepped_down {
+        handled = handled.and("stepped_down", stepped_down);
     }
-    handled
+    if !handled.handled {
+        return handled;
+    }
+    let Some(applied) = done.applied else { return handled.and("saved", "all that was written") };
+    handled = handled.and("saved", format!("changes up to {}", at(applied)));
+    let Some(reached) = done.reached else { return handled };
+    handled.verified = Some(reached.durable >= applied);
+    handled.and("replicated", reached.committed >= applied)
 }
 
 /// A place in the log of all changes, as `seconds since 1970:number`.
@@ -106,7 +120,11 @@ fn at(timestamp: Timestamp) -> String {
     format!("{}:{}", timestamp.time, timestamp.increment)
 }
 
-/// One thread for one step. What the driver does in the background ends with it.
-fn runtime() -> std::io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
+/// Does something with the driver, whose work in the background ends with it. A name that is still
+/// being looked up keeps nobody waiting.
+fn within<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(done)
 }

@@ -1,24 +1,23 @@
 //! One connection to the server of this instance, in which every command has the same last moment.
 
-use std::time::Duration;
+use std::io;
 
 use mongodb::bson::{Document, Timestamp, doc};
 use mongodb::error::{Error, ErrorKind};
-use mongodb::options::ClientOptions;
+use mongodb::options::ServerAddress;
 use mongodb::{Client, Database};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::settings::Settings;
 
-/// How long the server may take to be there. It is on this machine.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-
 /// Why the server did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServerError {
     #[error("cannot begin to talk with MongoDB")]
-    Runtime(#[from] std::io::Error),
+    Runtime(#[from] io::Error),
+    #[error("`connection_string` cannot be used for `{place}`; check its options")]
+    Unusable { place: String, source: Said },
     #[error(
         "cannot connect to MongoDB at `{place}`; check that it runs and what `connection_string` says"
     )]
@@ -78,19 +77,12 @@ pub(crate) struct Server<'a> {
 }
 
 impl<'a> Server<'a> {
-    /// Makes ready to talk with it, whatever part it has in its set.
-    pub(crate) async fn open(settings: &'a Settings, until: Instant) -> Result<Self, ServerError> {
-        let connect = |error: Error| ServerError::Connect {
-            place: settings.address.to_string(),
-            source: Said(error.to_string()),
-        };
-        let mut options = ClientOptions::parse(settings.url.clone()).await.map_err(connect)?;
-        options.direct_connection = Some(true);
-        options.repl_set_name = None;
-        options.app_name = Some("cloudsnooze".to_owned());
-        options.connect_timeout = Some(CONNECT_LIMIT);
-        options.server_selection_timeout = Some(CONNECT_LIMIT);
-        let client = Client::with_options(options).map_err(connect)?;
+    /// Makes ready to talk with it, whatever part it has in its set. Says nothing to it yet.
+    pub(crate) fn open(settings: &'a Settings, until: Instant) -> Result<Self, ServerError> {
+        let client = Client::with_options(settings.options.clone()).map_err(|error| {
+            let place = settings.address.to_string();
+            ServerError::Unusable { place, source: Said(error.to_string()) }
+        })?;
         Ok(Self { settings, admin: client.database("admin"), until })
     }
 
@@ -161,18 +153,20 @@ impl<'a> Server<'a> {
 
     /// Whether nobody listens where it was.
     pub(crate) async fn is_gone(&self) -> bool {
-        use mongodb::options::ServerAddress::{Tcp, Unix};
         const PORT: u16 = 27017;
-        let connected = match &self.settings.address {
-            Tcp { host, port } => {
-                let place = (host.as_str(), port.unwrap_or(PORT));
-                timeout_at(self.until, TcpStream::connect(place)).await.map(|done| done.map(drop))
+        let address = &self.settings.address;
+        let connect = async {
+            match address {
+                ServerAddress::Unix { path } => UnixStream::connect(path).await.map(drop),
+                ServerAddress::Tcp { host, port } => {
+                    let place = (host.as_str(), port.unwrap_or(PORT));
+                    TcpStream::connect(place).await.map(drop)
+                }
+                _ => Ok(()),
             }
-            Unix { path } => {
-                timeout_at(self.until, UnixStream::connect(path)).await.map(|done| done.map(drop))
-            }
-            _ => return false,
         };
-        matches!(connected, Ok(Err(_)))
+        let nobody = [io::ErrorKind::ConnectionRefused, io::ErrorKind::NotFound];
+        let connected = timeout_at(self.until, connect).await;
+        connected.is_ok_and(|done| done.is_err_and(|error| nobody.contains(&error.kind())))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mongodb::options::{ConnectionString, HostInfo, ServerAddress};
+use mongodb::options::{ClientOptions, ConnectionString, HostInfo, ServerAddress};
 use serde_json::{Map, Value};
 use snooze_plugin::{Config, PluginError, Setting};
 
@@ -11,6 +11,9 @@ const DEFAULT_URL: &str = "mongodb://127.0.0.1:27017/";
 
 /// Half of what the shortest usual notice leaves after its reserve.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the server may take to be there. It is on this machine.
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
 /// How the data gets to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +37,8 @@ impl Strategy {
 
 /// The checked configuration. It holds the password, so that it has no `Debug`.
 pub(crate) struct Settings {
-    pub(crate) url: ConnectionString,
-    /// The one server of `url`.
+    pub(crate) options: ClientOptions,
+    /// The one server of these.
     pub(crate) address: ServerAddress,
     pub(crate) strategy: Strategy,
     /// A primary hands its part over before it is flushed.
@@ -61,13 +64,12 @@ pub(crate) fn all() -> Vec<Setting> {
 }
 
 impl Settings {
-    pub(crate) fn read(given: &Map<String, Value>) -> Result<Self, PluginError> {
+    pub(crate) async fn read(given: &Map<String, Value>) -> Result<Self, PluginError> {
         let known = all();
         let mut config = Config::new(&known, given);
-        let server = config.text("connection_string").and_then(|text| {
-            let read = server(&text);
-            read.map_err(|fault| config.fault("connection_string", fault)).ok()
-        });
+        let text = config.text("connection_string").unwrap_or_default();
+        let server = server(&text).await;
+        let server = server.map_err(|fault| config.fault("connection_string", fault)).ok();
         let word = config.text("strategy");
         let strategy = Strategy::ALL.into_iter().find(|s| Some(s.as_str()) == word.as_deref());
         let step_down = config.flag("step_down");
@@ -75,32 +77,42 @@ impl Settings {
         let dry_run = config.flag("dry_run");
         config.finish()?;
         // Where nothing is wrong there is a server.
-        let (url, address) =
+        let (options, address) =
             server.ok_or_else(|| PluginError::new("no usable `connection_string`"))?;
         let strategy = strategy.unwrap_or(Strategy::Fsync);
-        Ok(Self { url, address, strategy, step_down, timeout, dry_run })
+        Ok(Self { options, address, strategy, step_down, timeout, dry_run })
     }
 }
 
 /// The server that a URL names. What is wrong with it is told without any of it.
-fn server(text: &str) -> Result<(ConnectionString, ServerAddress), &'static str> {
+async fn server(text: &str) -> Result<(ClientOptions, ServerAddress), &'static str> {
     const FORM: &str = "expected `mongodb://user:password@host:port/?options`";
     const ONE: &str = "expected one server, the one of this instance, and not a whole set";
-    let url = ConnectionString::parse(text).map_err(|_secret| FORM)?;
+    let mut url = ConnectionString::parse(text).map_err(|_secret| FORM)?;
     let HostInfo::HostIdentifiers(hosts) = &url.host_info else { return Err(ONE) };
     let [address] = hosts.as_slice() else { return Err(ONE) };
     let address = address.clone();
-    Ok((url, address))
+    // The server is asked whatever part it has.
+    (url.load_balanced, url.replica_set) = (None, None);
+    let mut options = ClientOptions::parse(url).await.map_err(|_secret| FORM)?;
+    options.direct_connection = Some(true);
+    options.app_name = Some("cloudsnooze".to_owned());
+    options.connect_timeout = Some(CONNECT_LIMIT);
+    options.server_selection_timeout = Some(CONNECT_LIMIT);
+    Ok((options, address))
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::runtime::Builder;
 
     use super::*;
 
     fn check(given: Value) -> Result<Settings, String> {
-        Settings::read(given.as_object().unwrap()).map_err(|error| error.to_string())
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let read = runtime.block_on(Settings::read(given.as_object().unwrap()));
+        read.map_err(|error| error.to_string())
     }
 
     #[test]
@@ -117,7 +129,10 @@ mod tests {
             ("redis://u:hunter2@h", "`mongodb://user:password@host:port/?options`"),
             ("mongodb://u:hunter2@h:x/", "`mongodb://user:password@host:port/?options`"),
             ("mongodb://u:hunter2@a:1,b:2/?replicaSet=s", "expected one server"),
-            ("mongodb+srv://u:hunter2@cluster.example.com/", "expected one server"),
+            (
+                "mongodb+srv://u:hunter2@cluster.example.com/",
+                "`mongodb://user:password@host:port/?options`",
+            ),
         ] {
             let given = json!({ "connection_string": url, "strategy": "lock" });
             let error = check(given).err().unwrap();

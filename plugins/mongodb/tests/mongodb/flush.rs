@@ -65,9 +65,13 @@ fn nobody_loses_a_primary_while_the_instance_may_stay() {
 #[test]
 fn what_did_not_reach_the_disk_is_not_called_saved() {
     let server = StandIn::start(Some(false));
-    server.play.lock().unwrap().never_durable = true;
-    let handled = handle(&server, json!({}), &notice());
+    server.play.lock().unwrap().lag = u32::MAX;
+    let handled = handle(&server, json!({ "timeout_seconds": 20 }), &notice());
     assert_eq!((handled.verified, handled.degraded()), (Some(false), true), "{handled:?}");
+    let server = StandIn::start(Some(false));
+    server.play.lock().unwrap().is_cut_off = true;
+    let handled = handle(&server, json!({ "timeout_seconds": 20 }), &notice());
+    assert_eq!((handled.verified, &handled.more["replicated"]), (Some(true), &json!(false)));
     let server = StandIn::start(Some(false));
     server.play.lock().unwrap().refused =
         Some(("fsync", 13, "Unauthorized", "not authorized on admin"));
@@ -90,19 +94,48 @@ fn a_server_without_a_set_has_nothing_to_read_back() {
 fn a_shutdown_has_the_time_that_is_left_and_is_over_when_nobody_listens() {
     let server = StandIn::start(Some(true));
     let handled = handle(&server, json!({ "strategy": "shutdown" }), &notice());
-    assert_eq!(handled.status.as_deref(), Some("mongodb_stopped"), "{handled:?}");
-    assert_eq!((handled.verified, &handled.more["stopped"]), (Some(true), &json!(true)));
+    assert_eq!(handled.status.as_deref(), Some("mongodb_ending"), "{handled:?}");
+    assert_eq!((handled.verified, &handled.more["ending"]), (Some(true), &json!(true)));
     assert_eq!(server.asked(), ["replSetStepDown", "fsync", "shutdown"]);
     let asked = server.command("shutdown");
-    assert!((1..=30).contains(&asked.get_i64("timeoutSecs").unwrap()), "{asked}");
+    assert!((1..=5).contains(&asked.get_i64("timeoutSecs").unwrap()), "{asked}");
     assert!(!asked.contains_key("force"), "{asked}");
 
     let stays = StandIn::start(Some(true));
     stays.play.lock().unwrap().refused =
         Some(("shutdown", 13, "Unauthorized", "not authorized on admin"));
     let handled = handle(&stays, json!({ "strategy": "shutdown" }), &notice());
-    assert_eq!((handled.degraded(), &handled.more["stopped"]), (true, &json!(false)));
+    assert_eq!((handled.degraded(), &handled.more["ending"]), (true, &json!(false)));
     assert_eq!(handled.verified, Some(true), "it was flushed before");
+
+    let busy = StandIn::start(Some(true));
+    busy.play.lock().unwrap().refused =
+        Some(("fsync", 5_841_000, "Location5841000", "fsync is not possible now"));
+    let handled = handle(&busy, json!({ "strategy": "shutdown" }), &notice());
+    assert_eq!(busy.asked(), ["replSetStepDown", "fsync", "shutdown"]);
+    assert!(handled.handled && handled.degraded(), "a clean end saves, too: {handled:?}");
+}
+
+#[test]
+fn a_step_down_that_hangs_leaves_time_to_flush() {
+    let server = StandIn::start(Some(true));
+    server.play.lock().unwrap().deaf_to = Some("replSetStepDown");
+    let handled = handle(&server, json!({ "timeout_seconds": 20 }), &notice());
+    assert_eq!((handled.verified, &handled.more["stepped_down"]), (Some(true), &json!(false)));
+    let error = handled.error.unwrap();
+    assert!(error.contains("`replSetStepDown` was not done in time"), "{error}");
+}
+
+#[test]
+fn a_server_that_stepped_down_stays_so_for_longer_than_the_instance_is_there() {
+    let server = StandIn::start(Some(true));
+    let mut late = notice();
+    late["data"]["timeRemaining"] = json!(3600);
+    handle(&server, json!({ "timeout_seconds": 3600 }), &late);
+    let asked = server.command("replSetStepDown");
+    let seconds = asked.get_i64("replSetStepDown").unwrap();
+    assert_eq!(seconds, 3660, "{asked}");
+    assert!(asked.get_i64("secondaryCatchUpPeriodSecs").unwrap() < seconds, "{asked}");
 }
 
 #[test]
@@ -132,9 +165,16 @@ fn a_server_that_is_absent_silent_or_a_router_is_named_and_the_password_is_not()
     assert!(!error.contains("hunter2"), "{error}");
     assert!(plugin.health().is_err());
 
+    for options in ["tls=true&tlsCAFile=/not/there", "authMechanism=NONE"] {
+        let config = json!({ "connection_string": format!("mongodb://u:hunter2@h/?{options}") });
+        let error = Flusher::default().configure(config.as_object().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("`connection_string`"), "{error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
     let silent = StandIn::start(Some(false));
     silent.play.lock().unwrap().deaf_to = Some("fsync");
-    let handled = handle(&silent, json!({ "timeout_seconds": 3 }), &notice());
+    let handled = handle(&silent, json!({ "timeout_seconds": 10 }), &notice());
     let error = handled.error.unwrap();
     assert!(error.starts_with("`fsync` was not done in time on MongoDB at"), "{error}");
 

@@ -28,11 +28,14 @@ pub(crate) struct Play {
     pub(crate) deaf_to: Option<&'static str>,
     /// Old servers close the connection when they step down.
     pub(crate) closes_at_step_down: bool,
-    /// Writing does not reach the disk.
-    pub(crate) never_durable: bool,
+    /// How often it is asked before it says that what was flushed is on disk.
+    pub(crate) lag: u32,
+    /// The other members hear nothing of it.
+    pub(crate) is_cut_off: bool,
     /// The last change, and how much of it is on disk.
     applied: u32,
     durable: u32,
+    is_flushed: bool,
     is_stopped: bool,
     /// The commands that change something, in order.
     asked: Vec<Document>,
@@ -52,9 +55,11 @@ impl StandIn {
             refused: None,
             deaf_to: None,
             closes_at_step_down: false,
-            never_durable: false,
+            lag: 2,
+            is_cut_off: false,
             applied: 7,
             durable: 3,
+            is_flushed: false,
             is_stopped: false,
             asked: Vec::new(),
         }));
@@ -145,7 +150,8 @@ fn answer(command: &Document, play: &Mutex<Play>, address: SocketAddr) -> Option
             let mut hello = doc! {
                 "helloOk": true, "ismaster": is_writable, "isWritablePrimary": is_writable,
                 "maxBsonObjectSize": 16_777_216, "maxMessageSizeBytes": 48_000_000,
-                "maxWriteBatchSize": 100_000, "minWireVersion": 0, "maxWireVersion": 21, "ok": 1.0,
+                "maxWriteBatchSize": 100_000, "logicalSessionTimeoutMinutes": 30,
+                "minWireVersion": 0, "maxWireVersion": 21, "ok": 1.0,
             };
             if is_primary.is_some() {
                 let member = address.to_string();
@@ -164,15 +170,19 @@ fn answer(command: &Document, play: &Mutex<Play>, address: SocketAddr) -> Option
                 let time = Timestamp { time: 1_770_000_000, increment };
                 doc! { "ts": Bson::Timestamp(time), "t": 1_i64 }
             };
+            if play.is_flushed && play.lag > 0 {
+                play.lag -= 1;
+            } else if play.is_flushed {
+                play.durable = play.applied;
+            }
+            let committed = if play.is_cut_off { 2 } else { play.durable };
             doc! { "ok": 1.0, "set": "rs0", "optimes": {
-                "lastCommittedOpTime": at(play.durable), "appliedOpTime": at(play.applied),
+                "lastCommittedOpTime": at(committed), "appliedOpTime": at(play.applied),
                 "durableOpTime": at(play.durable),
             } }
         }
         "fsync" => {
-            if !play.never_durable {
-                play.durable = play.applied;
-            }
+            play.is_flushed = true;
             doc! { "ok": 1.0, "numFiles": 1 }
         }
         "replSetStepDown" => {
