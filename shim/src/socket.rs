@@ -88,16 +88,11 @@ impl Reply {
         Self { success: true, status: "ok".to_owned(), data, error: String::new(), code: 0 }
     }
 
-    /// A refusal or failure.
+    /// A refusal or failure. Control characters become `?`: the text may quote what was sent.
     #[must_use]
     pub fn error(code: u16, error: impl Into<String>) -> Self {
-        Self {
-            success: false,
-            status: "error".to_owned(),
-            data: Value::Null,
-            error: error.into(),
-            code,
-        }
+        let error = error.into().replace(|c: char| c.is_control() && c != '\n', "?");
+        Self { success: false, status: "error".to_owned(), data: Value::Null, error, code }
     }
 }
 

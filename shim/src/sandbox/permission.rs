@@ -26,8 +26,9 @@ pub enum Permission {
 /// A text that is no permission.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no permission: expected `network`, `network:PORT`, `metadata`, `read:/PATH`, \
-     `write:/PATH`, `signal` or `root`"
+    "`{text}` is no permission: expected `network`, `network:PORT`, `metadata`, `read:/PATH`, \
+     `write:/PATH`, `signal` or `root`",
+    text = .0.escape_debug()
 )]
 pub struct NotAPermission(String);
 
